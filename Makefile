@@ -1,0 +1,62 @@
+# `make` alone lists the targets. A newcomer needs two: `make run` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV_ENV := $(VENV)-lock
+LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+          --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test fmt bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## make .venv from the locked requirements (nothing to do when they are unchanged)
+
+run: setup ## set up, then start the demo: daemon, chat page and status page, no account needed
+	@$(BIN)/bot demo
+
+test: setup ## set up, then run lint, format, types, import floors and the test suite
+	@status=0; \
+	check() { \
+		name=$$1; shift; printf '%-14s' "$$name"; \
+		if out=$$("$$@" 2>&1); then echo ok; else echo failed; echo "$$out"; status=1; fi; \
+	}; \
+	check "ruff check" $(BIN)/ruff check .; \
+	check "ruff format" $(BIN)/ruff format --check .; \
+	check mypy $(BIN)/mypy; \
+	check lint-imports $(BIN)/lint-imports; \
+	$(BIN)/pytest -q || status=1; \
+	exit $$status
+
+fmt: setup ## sort imports, fix what can be fixed, format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup ## measure: tests/bench, ratios from one run
+	@$(BIN)/python tests/bench
+
+lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
+	@$(PYTHON) -m venv --clear $(UV_ENV)
+	@$(UV_ENV)/bin/python -m pip --disable-pip-version-check --quiet install uv
+	@env -u UV_FIND_LINKS $(LOCK) --group dev --group build --output-file requirements.txt
+	@env -u UV_FIND_LINKS $(LOCK) --constraint requirements.txt --no-annotate --output-file requirements-run.txt
+	@rm -rf $(UV_ENV)
+	@git --no-pager diff --stat -- requirements.txt requirements-run.txt
+
+clean: ## remove .venv, caches and what builds leave
+	@rm -rf $(VENV) $(UV_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: apt install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is too old, 3.11 or newer is needed: apt install python3 python3-venv on Debian 12 or later, or make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module: apt install python3-venv" >&2; exit 1; }
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
