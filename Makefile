@@ -28,7 +28,7 @@ test: setup ## set up, then run lint, format, types, import floors and the test 
 	check "ruff check" $(BIN)/ruff check .; \
 	check "ruff format" $(BIN)/ruff format --check .; \
 	check mypy $(BIN)/mypy; \
-	check lint-imports $(BIN)/lint-imports; \
+	check lint-imports $(BIN)/lint-imports --no-logo; \
 	$(BIN)/pytest -q || status=1; \
 	exit $$status
 
