@@ -37,7 +37,7 @@ fmt: setup ## sort imports, fix what can be fixed, format
 	@$(BIN)/ruff format .
 
 bench: setup ## measure: tests/bench, ratios from one run
-	@$(BIN)/python tests/bench
+	@$(BIN)/python -m tests.bench
 
 lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
 	@$(PYTHON) -m venv --clear $(UV_ENV)
