@@ -97,10 +97,23 @@ def test_modules_keep_no_state() -> None:
             if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, containers):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 names = [target.id for target in targets if isinstance(target, ast.Name)]
-                found += [
-                    f"{name_of(path)}:{node.lineno}" for name in names if not name.lstrip("_").isupper()
-                ]
-    assert [place for place in found if "__all__" not in place] == []
+                constants = all(name.isupper() or name == "__all__" for name in names)
+                found += [] if constants else [f"{name_of(path)}:{node.lineno}"]
+    assert found == []
+
+
+def test_whoever_catches_everything_says_why() -> None:
+    """A handler of all exceptions hides mistakes; where one is right, its line says for what reason."""
+    unexplained = []
+    for path in python_files(BOT):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for node in ast.walk(tree_of(path)):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            caught = ast.unparse(node.type) if node.type else "everything"
+            if caught in {"everything", "Exception", "BaseException"} and "#" not in lines[node.lineno - 1]:
+                unexplained.append(f"{name_of(path)}:{node.lineno}")
+    assert unexplained == []
 
 
 def test_no_file_names_a_package_registry_or_a_place_on_one_machine() -> None:
