@@ -1,0 +1,115 @@
+"""Remember every request in order, for tests and benchmarks that judge the daemon from outside."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Entry:
+    """Hold one request to the emulator, or one webhook delivery of it; completed when it ends.
+
+    `service`: graph.send, graph.read, graph.number, graph.subscriptions, graph.media, model, or webhook.
+    `accepted`: it took effect, whatever the caller was told (a webhook: it was answered 200).
+    """
+
+    number: int
+    service: str
+    user: str = ""  # phone or BSUID of the customer it is about, where that is known
+    text: str = ""  # the body sent; the last user text a model was asked
+    wamid: str = ""  # of the message sent, marked read, or delivered
+    callback_data: str = ""
+    typing: bool = False
+    request: Any = None  # the JSON body as it came
+    began_at: float = 0.0  # time.monotonic()
+    ended_at: float | None = None
+    accepted: bool = False
+    status: int = 0  # HTTP status answered; 0: none
+    code: int | str = 0  # error code answered
+    fault: str = ""  # kind of the fault that hit it
+
+
+@dataclass(slots=True)
+class Journal:
+    """Keep entries in order, and wake whoever waits for one. `limit` 0 keeps all."""
+
+    keep: bool = True
+    limit: int = 0
+    entries: deque[Entry] = field(default_factory=deque)
+    _number: int = 0
+    _waiters: set[asyncio.Event] = field(default_factory=set)
+
+    def begin(self, service: str, **members: Any) -> Entry:
+        """Note the arrival of a request."""
+        self._number += 1
+        entry = Entry(self._number, service, began_at=time.monotonic(), **members)
+        if self.keep:
+            self.entries.append(entry)
+            if self.limit and len(self.entries) > self.limit:
+                self.entries.popleft()
+            self.notify()
+        return entry
+
+    def end(self, entry: Entry, *, status: int = 0, code: int | str = 0) -> None:
+        """Note how a request was answered; status 0 is no answer at all."""
+        entry.ended_at, entry.status, entry.code = time.monotonic(), status, code
+        self.notify()
+
+    def notify(self) -> None:
+        """Let every waiter look again."""
+        for waiter in self._waiters:
+            waiter.set()
+
+    def of(self, service: str, user: str | Iterable[str] = "", *, since: int = 0) -> list[Entry]:
+        """List entries of a service (`graph` takes all of Graph), of one user where ids are given, after a number."""
+        ids = {user} - {""} if isinstance(user, str) else set(user)
+        return [
+            entry
+            for entry in self.entries
+            if entry.number > since and serves(service, entry.service) and (not ids or entry.user in ids)
+        ]
+
+    def clear(self) -> None:
+        """Forget all entries; numbers go on."""
+        self.entries.clear()
+
+    async def wait_for(self, predicate: Callable[[], _T], timeout: float = 5.0) -> _T:
+        """Return what `predicate` says once it is truthy; it is asked again whenever something happened.
+
+        Raises TimeoutError with the last entries after `timeout` seconds.
+        """
+        changed = asyncio.Event()
+        self._waiters.add(changed)
+        try:
+            async with asyncio.timeout(timeout):
+                while not (found := predicate()):
+                    changed.clear()
+                    await changed.wait()
+                return found
+        except TimeoutError:
+            last = "\n".join(f"  {_line(entry)}" for entry in list(self.entries)[-12:])
+            raise TimeoutError(
+                f"nothing fitted within {timeout} s; the emulator's last entries:\n{last}"
+            ) from None
+        finally:
+            self._waiters.discard(changed)
+
+
+def serves(asked: str, service: str) -> bool:
+    """Say whether `asked` names a service or the group that it belongs to."""
+    return asked in ("", service) or service.startswith(asked + ".")
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Give an entry as it travels over HTTP."""
+    return asdict(entry)
+
+
+def _line(entry: Entry) -> str:
+    state = "open" if entry.ended_at is None else f"{entry.status or 'no answer'} {entry.code or ''}"
+    return f"{entry.number} {entry.service} {entry.user} {entry.text[:40]!r} {entry.fault} {state}"
