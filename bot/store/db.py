@@ -1,0 +1,227 @@
+"""The one SQLite file: a writer that commits for many callers at once, and a reader. The only importer of aiosqlite."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+import structlog
+
+from bot.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
+STORE_AGAIN_SECONDS = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    done: asyncio.Future[Any]
+    give_up_at: float | None
+    outcome: tuple[bool, Any] = field(default=(False, None))
+
+
+class _Busy(Exception):
+    """Another process holds the write lock; nothing was begun."""
+
+
+class Database:
+    """Run functions of the connection: writes in a shared transaction (group commit), reads beside them.
+
+    A written function runs SQL only and may run more than once: where anything in a batch fails, the batch is rolled
+    back whole and each function runs again in a transaction of its own. A future resolves after its COMMIT returned.
+    """
+
+    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._jobs: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task = asyncio.create_task(self._write_loop(), name="store-writer")
+        self.trouble: str | None = None  # why the last write failed, in words; None: all is well
+
+    @classmethod
+    async def open(cls, path: Path) -> "Database":
+        """Open an existing, migrated file. Raises sqlite3.Error."""
+        writer = await _connect(path)
+        try:
+            reader = await _connect(path, query_only=True)
+        except BaseException:  # whatever it was, leave no thread behind
+            await writer.close()
+            raise
+        return cls(writer, reader)
+
+    async def write(
+        self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float | None = None
+    ) -> T:
+        """Run `work` in a transaction and return its result once that is on disk.
+
+        Raises StoreUnavailable when the file can't be written (or stays locked for `give_up_seconds`), and whatever
+        `work` raises; nothing of it is stored then. A cancelled caller's work may still be stored.
+        """
+        if self._closing:
+            raise StoreUnavailable("the store is closing")
+        loop = asyncio.get_running_loop()
+        give_up_at = None if give_up_seconds is None else loop.time() + give_up_seconds
+        job = _Job(work, loop.create_future(), give_up_at)
+        self._jobs.append(job)
+        self._wake.set()
+        result: T = await job.done
+        return result
+
+    async def keep(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` as `write` does, again and again until it is stored: for what happened outside already."""
+        while True:
+            try:
+                return await self.write(work)
+            except StoreUnavailable:
+                if self._closing:
+                    raise
+                await asyncio.sleep(STORE_AGAIN_SECONDS)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the reading connection (it can't write) and return its result. Raises StoreUnavailable."""
+        try:
+            result: T = await self._reader._execute(work, self._reader._conn)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(_words(error)) from error
+        return result
+
+    async def close(self) -> None:
+        """Store what was handed over, then close both connections."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _write_loop(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._jobs:
+                batch = list(self._jobs)
+                self._jobs.clear()
+                waiting = await self._writer._execute(_run_batch, self._writer._conn, batch)
+                self._resolve(batch[: len(batch) - len(waiting)])
+                if waiting:
+                    self._tell("another program holds the file's write lock")
+                    self._jobs.extendleft(reversed(self._still_patient(waiting)))
+            if self._closing:
+                return
+
+    def _still_patient(self, batch: list[_Job]) -> list[_Job]:
+        now = asyncio.get_running_loop().time()
+        patient = []
+        for job in batch:
+            if self._closing or (job.give_up_at is not None and job.give_up_at <= now):
+                _set(job.done, False, StoreUnavailable("another program holds the file's write lock"))
+            else:
+                patient.append(job)
+        return patient
+
+    def _resolve(self, batch: list[_Job]) -> None:
+        if not batch:
+            return
+        trouble = None
+        for job in batch:
+            stored, value = job.outcome
+            if (
+                not stored
+                and isinstance(value, sqlite3.Error)
+                and not isinstance(value, sqlite3.IntegrityError)
+            ):
+                trouble = _words(value)
+                value = StoreUnavailable(trouble)
+            _set(job.done, stored, value)
+        self._tell(trouble)
+
+    def _tell(self, trouble: str | None) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            if trouble:
+                log.error("store can't write", reason=trouble)
+            else:
+                log.info("store writes again")
+
+
+def _set(done: asyncio.Future[Any], stored: bool, value: Any) -> None:
+    if done.done():  # its caller was cancelled
+        return
+    if stored:
+        done.set_result(value)
+    else:
+        done.set_exception(value)
+
+
+def _run_batch(connection: sqlite3.Connection, batch: list[_Job]) -> list[_Job]:
+    """Run all jobs in one transaction; where that fails, each in one of its own. In the connection's thread.
+
+    Returns the last jobs of the batch that nothing was decided about, as another process holds the write lock.
+    """
+    try:
+        error = _run_together(connection, batch)
+        if error is None:
+            return []
+    except _Busy:
+        return batch
+    if len(batch) == 1:
+        batch[0].outcome = (False, error)
+        return []
+    for index, job in enumerate(batch):
+        try:
+            error = _run_together(connection, [job])
+        except _Busy:
+            return batch[index:]
+        if error is not None:
+            job.outcome = (False, error)
+    return []
+
+
+def _run_together(connection: sqlite3.Connection, jobs: list[_Job]) -> Exception | None:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise _Busy from error
+        return error
+    try:
+        for job in jobs:
+            job.outcome = (True, job.work(connection))
+        connection.execute("COMMIT")
+    except Exception as error:  # whatever a caller's function raises is handed back to that caller
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return error
+    return None
+
+
+async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
+    try:
+        for pragma in (
+            f"busy_timeout = {BUSY_MS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "journal_size_limit = 67108864",
+            "query_only = ON" if query_only else "query_only = OFF",
+        ):
+            await connection.execute_fetchall(f"PRAGMA {pragma}")
+    except BaseException:  # whatever it was, leave no thread behind
+        await connection.close()
+        raise
+    return connection
+
+
+def _words(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", None)
+    return f"{error} ({name})" if name else str(error)

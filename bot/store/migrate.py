@@ -1,0 +1,124 @@
+"""Forward-only migrations: plain SQL files, the version in PRAGMA user_version, each file's checksum recorded."""
+
+import hashlib
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bot.clock import stamp
+from bot.errors import StartError
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of migrations/: `0001_queue.sql` is version 1."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, hex."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations_folder() -> Path:
+    """Where the files are: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def known_migrations(folder: Path | None = None) -> list[Migration]:
+    """Read all migrations, in order."""
+    files = sorted((folder or migrations_folder()).glob("[0-9]*.sql"))
+    return [Migration(int(file.name.split("_")[0]), file.name, file.read_text("utf-8")) for file in files]
+
+
+def check_file(path: Path) -> None:
+    """Raise StartError unless the file is ours and of exactly this version; change nothing."""
+    if not path.is_file():
+        raise StartError(
+            f"there is no database at {path}: start the daemon once (bot run), or check store.url"
+        )
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=5.0)
+        try:
+            version, latest = _version(connection, path), known_migrations()[-1].version
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StartError(f"{path} can't be opened as the bot's database: {error}") from error
+    if version < latest:
+        raise StartError(
+            f"{path} is of an older version ({version} of {latest}): start the daemon once to renew it"
+        )
+
+
+def migrate(path: Path, now: datetime) -> list[str]:
+    """Create the file or bring it up to date, each migration in a transaction of its own; return what was applied.
+
+    Raises StartError: not a database, written by a newer version, a migration changed since it was applied, or the
+    file can't be opened or written.
+    """
+    known = known_migrations()
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            version = _version(connection, path)
+            _check_history(connection, known, version)
+            pending = [migration for migration in known if migration.version > version]
+            for migration in pending:
+                _apply(connection, migration, now)
+            return [migration.name for migration in pending]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StartError(f"{path} can't be opened as the bot's database: {error}") from error
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    latest = known_migrations()[-1].version
+    if version > latest:
+        raise StartError(
+            f"{path} was written by a newer version of bot (schema {version}, this one knows {latest}): "
+            "install that version, or name another file in store.url"
+        )
+    if version == 0 and tables:
+        raise StartError(f"{path} is a database of another program: name another file in store.url")
+    return version
+
+
+def _check_history(connection: sqlite3.Connection, known: list[Migration], version: int) -> None:
+    if version == 0:
+        return
+    applied = dict(connection.execute("SELECT version, checksum FROM migrations"))
+    for migration in known:
+        if migration.version <= version and applied.get(migration.version) != migration.checksum:
+            raise StartError(
+                f"migrations/{migration.name} is not what this file was made with: reinstall bot"
+            )
+
+
+def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:
+    # executescript would commit a transaction that was begun outside, so it stands inside the script.
+    record = (
+        "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, "
+        "checksum TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT;"
+        f"INSERT INTO migrations VALUES ({migration.version}, '{migration.name}', '{migration.checksum}', "
+        f"'{stamp(now)}');"
+    )
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;{migration.sql}\n;{record}PRAGMA user_version = {migration.version};COMMIT;"
+        )
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise StartError(f"migration {migration.name} failed, nothing was changed: {error}") from error

@@ -1,0 +1,234 @@
+"""What goes out: planning an answer's parts, marking them as sent, and what statuses say of them.
+
+Functions of a connection, to be run inside a write.
+"""
+
+import json
+import secrets
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bot.clock import parse_stamp, stamp
+from bot.domain import Identity, Part, Receipt, ReplyKind, Status
+
+PART_COLUMNS = "id, part, kind, body, state, tries, doubts, sending_at"
+_RANK = {None: 0, "sent": 1, "delivered": 2, "read": 3, "played": 4}
+OVERTAKEN_SECONDS = 60
+OVERTAKEN_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A part is marked as sending: where it goes and the callback data of this try."""
+
+    to: Identity
+    callback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """WhatsApp's limit for one user is used up until then; nothing was marked."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The part needs no sending any more: a status told how it ended."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairLimit:
+    """One message to one user per `interval_seconds` after a burst of `burst`; an interval of 0 turns it off."""
+
+    interval_seconds: float = 0.0
+    burst: int = 1
+
+
+class Overtaken:
+    """Statuses without a callback id that came before the answer of their send: kept for a minute, bounded."""
+
+    def __init__(self) -> None:
+        self._statuses: OrderedDict[str, tuple[str, list[Status]]] = OrderedDict()
+
+    def keep(self, status: Status, now: str) -> None:
+        """Remember a status whose wamid nobody knows yet."""
+        oldest = stamp(parse_stamp(now) - timedelta(seconds=OVERTAKEN_SECONDS))
+        while self._statuses and (
+            len(self._statuses) >= OVERTAKEN_MOST or next(iter(self._statuses.values()))[0] < oldest
+        ):
+            self._statuses.popitem(last=False)
+        self._statuses.setdefault(status.wamid, (now, []))[1].append(status)
+
+    def take(self, wamid: str) -> list[Status]:
+        """Give back what was said of a wamid, for good."""
+        return self._statuses.pop(wamid, ("", []))[1]
+
+
+def part_of(row: Sequence[object]) -> Part:
+    """Read a Part from PART_COLUMNS."""
+    id_, number, kind, body, state, tries, doubts, sending_at = row
+    moment = parse_stamp(str(sending_at)) if sending_at else None
+    return Part(id_, number, kind, body, state, tries, doubts, moment)  # type: ignore[arg-type]
+
+
+def plan(
+    db: sqlite3.Connection, outbox_id: int, kind: ReplyKind, bodies: Sequence[str], now: str
+) -> list[Part]:
+    """Add parts behind those that the message has; the model is never asked again from here on."""
+    user_id, last = db.execute(
+        "SELECT user_id, (SELECT max(part) FROM replies WHERE outbox_id = outbox.id) FROM outbox WHERE id = ?",
+        (outbox_id,),
+    ).fetchone()
+    parts = []
+    for number, body in enumerate(bodies, (last or 0) + 1):
+        cursor = db.execute(
+            """INSERT INTO replies (user_id, outbox_id, part, kind, body, state, callback_id, planned_at)
+               VALUES (?, ?, ?, ?, ?, 'planned', ?, ?)""",
+            (user_id, outbox_id, number, kind, body, secrets.token_hex(12), now),
+        )
+        assert cursor.lastrowid is not None
+        parts.append(Part(cursor.lastrowid, number, kind, body, "planned", 0, 0, None))
+    return parts
+
+
+def begin_send(
+    db: sqlite3.Connection, part_id: int, token: str, limit: PairLimit, now: datetime
+) -> Permit | Wait | Settled:
+    """Mark a part as sending, for the holder of the lease `token` alone; what is in doubt is sent again and counted."""
+    row = db.execute(
+        """SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at, o.leased_at
+             FROM replies r JOIN users u ON u.id = r.user_id JOIN outbox o ON o.id = r.outbox_id WHERE r.id = ?""",
+        (part_id,),
+    ).fetchone()
+    if row is None or row[0] not in ("planned", "sending") or row[7] != token:
+        return Settled(row[0] if row and row[7] == token else "cancelled")
+    _, callback_id, tries, user_id, phone, bsuid, full_at, _ = row
+    if limit.interval_seconds:
+        interval = timedelta(seconds=limit.interval_seconds)
+        full = max(parse_stamp(full_at), now) if full_at else now
+        free_at = full - interval * max(limit.burst - 1, 0)
+        if free_at > now:
+            return Wait(free_at)
+        db.execute("UPDATE users SET pair_full_at = ? WHERE id = ?", (stamp(full + interval), user_id))
+    db.execute(
+        """UPDATE replies SET doubts = doubts + (state = 'sending'), state = 'sending', tries = tries + 1,
+                              sending_at = ?, error = NULL WHERE id = ?""",
+        (stamp(now), part_id),
+    )
+    return Permit(Identity(phone, bsuid), f"{callback_id}.{tries + 1}")
+
+
+def record_sent(db: sqlite3.Connection, receipt: Receipt, now: str, overtaken: Overtaken) -> None:
+    """Store that the Graph API took a part; whatever else became of the turn, this is true."""
+    row = db.execute("SELECT outbox_id FROM replies WHERE id = ?", (receipt.part_id,)).fetchone()
+    if row is None:
+        return
+    _mark_sent(db, receipt.part_id, receipt.wamid, now)
+    db.execute(
+        "INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms) VALUES (?, ?, 'send', 'sent', ?)",
+        (row[0], now, receipt.duration_ms),
+    )
+    close_circuit(db, "graph")
+    for status in overtaken.take(receipt.wamid):
+        apply_statuses(db, [status], now, overtaken)
+
+
+def refuse_part(db: sqlite3.Connection, part_id: int, error: str, *, final: bool) -> None:
+    """Store that the Graph API did not take a part: it is planned again, or failed for good."""
+    state = "failed" if final else "planned"
+    db.execute(
+        "UPDATE replies SET state = ?, error = ? WHERE id = ? AND state = 'sending'", (state, error, part_id)
+    )
+
+
+def apply_statuses(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtaken: Overtaken) -> int:
+    """Let statuses settle sends and raise deliveries; return how many named a reply of ours."""
+    matched = 0
+    for status in statuses:
+        base, _, number = (status.callback or "").rpartition(".")
+        row = _find_reply(db, base, status.wamid)
+        if row is None:
+            if status.callback is None:
+                overtaken.keep(status, now)
+            continue
+        matched += 1
+        _apply_status(db, row, status, int(number) if base and number.isdecimal() else None, now)
+    return matched
+
+
+def close_circuit(db: sqlite3.Connection, service: str) -> None:
+    """Note that a service did what it was asked: nothing stands in its way any more."""
+    db.execute(
+        """UPDATE circuits SET state = 'closed', reason = NULL, code = NULL, opened_at = NULL, probe_at = NULL,
+                               probes = 0, probing = NULL WHERE service = ? AND state = 'open'""",
+        (service,),
+    )
+
+
+def _find_reply(
+    db: sqlite3.Connection, callback_id: str, wamid: str
+) -> tuple[int, int, str, int, str, str] | None:
+    columns = "SELECT id, outbox_id, state, tries, wamid, delivery FROM replies WHERE "
+    row = db.execute(columns + "callback_id = ?", (callback_id,)).fetchone() if callback_id else None
+    found: tuple[int, int, str, int, str, str] | None = (
+        row or db.execute(columns + "wamid = ?", (wamid,)).fetchone()
+    )
+    return found
+
+
+def _apply_status(
+    db: sqlite3.Connection,
+    row: tuple[int, int, str, int, str, str],
+    status: Status,
+    number: int | None,
+    now: str,
+) -> None:
+    id_, outbox_id, state, tries, _, delivery = row
+    at = stamp(status.at) if status.at else now
+    if status.delivery == "failed":
+        overruled = (
+            number is not None and number < tries
+        )  # an older try; a newer one is under way or went out
+        if overruled or delivery not in (None, "sent"):
+            return
+        # A part that nobody saw go out fails; one that did keeps its state, and shows as undelivered.
+        db.execute(
+            """UPDATE replies SET delivery = 'failed', error = ?, wamid = coalesce(wamid, ?),
+                                  state = iif(state = 'sending', 'failed', state) WHERE id = ?""",
+            (status.error or "failed", status.wamid, id_),
+        )
+    else:
+        _mark_sent(db, id_, status.wamid, at)
+        if delivery != "failed" and _RANK[status.delivery] > _RANK[delivery]:
+            db.execute("UPDATE replies SET delivery = ? WHERE id = ?", (status.delivery, id_))
+    if state == "sending":
+        db.execute(
+            """UPDATE outbox SET not_before_at = NULL
+                WHERE id = ? AND state = 'pending' AND not_before_at IS NOT NULL""",
+            (outbox_id,),
+        )
+
+
+def _mark_sent(db: sqlite3.Connection, part_id: int, wamid: str, at: str) -> None:
+    state, first, duplicates = db.execute(
+        "SELECT state, wamid, duplicates FROM replies WHERE id = ?", (part_id,)
+    ).fetchone()
+    if first not in (None, wamid):
+        wamids = json.loads(duplicates or "[]")
+        if wamid not in wamids:
+            db.execute(
+                "UPDATE replies SET duplicates = ? WHERE id = ?", (json.dumps([*wamids, wamid]), part_id)
+            )
+    if state != "sent" or first is None:
+        db.execute(
+            """UPDATE replies SET state = 'sent', error = NULL, wamid = coalesce(wamid, ?),
+                                  sent_at = coalesce(sent_at, ?)
+                WHERE id = ? AND delivery IS NOT 'failed'""",
+            (wamid, at, part_id),
+        )

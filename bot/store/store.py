@@ -1,0 +1,212 @@
+"""The store's verbs, as the rest of the house speaks them. A second store has the same and passes the same tests."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from bot.clock import Clock, parse_stamp, stamp
+from bot.domain import Answer, Appended, Batch, Lease, Outcome, Part, Receipt, ReplyKind, Service, Utterance
+from bot.errors import StartError, StoreFull
+from bot.store import inbox, migrate, operators, outbox, replies, turns
+from bot.store.db import Database
+from bot.store.insights import Insights
+
+T = TypeVar("T")
+WEBHOOK_PATIENCE_SECONDS = 5.0
+DEAF_SECONDS = 60.0
+
+
+class LeaseLost(Exception):
+    """Somebody else decided about the message meanwhile: its turn ends and changes nothing."""
+
+
+class Store:
+    """Everything that is kept. Writes return when they are on disk."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        door: inbox.Door | None = None,
+        budget: outbox.Budget | None = None,
+        pair_limit: replies.PairLimit | None = None,
+    ) -> None:
+        self._db = database
+        self._clock = clock
+        self._door = door or inbox.Door()
+        self._budget = budget or outbox.Budget()
+        self._pair_limit = pair_limit or replies.PairLimit()
+        self._overtaken = replies.Overtaken()
+        self.insights = Insights(database, clock, self._budget)
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        clock: Clock,
+        door: inbox.Door | None = None,
+        budget: outbox.Budget | None = None,
+        pair_limit: replies.PairLimit | None = None,
+    ) -> "Store":
+        """Create the file or bring it up to date, and open it. Raises StartError."""
+        migrate.migrate(path, clock.now())
+        return cls(await Database.open(path), clock, door=door, budget=budget, pair_limit=pair_limit)
+
+    @classmethod
+    async def open_existing(cls, path: Path, *, clock: Clock, budget: outbox.Budget | None = None) -> "Store":
+        """Open a file as it is, for the terminal's commands. Raises StartError."""
+        migrate.check_file(path)
+        return cls(await Database.open(path), clock, budget=budget)
+
+    async def close(self) -> None:
+        """Store what is under way and let go of the file."""
+        await self._db.close()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last write failed, in words; None while all is well."""
+        return self._db.trouble
+
+    # -- the webhook's side
+
+    async def append(self, batch: Batch) -> Appended:
+        """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
+        now = self._clock.now()
+        appended, full = await self._db.write(
+            lambda db: inbox.append(db, batch, self._door, now, self._overtaken),
+            give_up_seconds=WEBHOOK_PATIENCE_SECONDS,
+        )
+        if full:
+            raise StoreFull("max_depth_total messages wait already")
+        return appended
+
+    # -- the daemon's side
+
+    async def adopt(self) -> int:
+        """Take over what a dead process left leased; return how many rows."""
+        return await self._db.keep(outbox.adopt)
+
+    async def listening(self) -> bool:
+        """Note that webhooks can arrive now; True when that hadn't been so for over a minute."""
+        now = self._clock.now()
+
+        def mark(db: sqlite3.Connection) -> bool:
+            last = db.execute("SELECT listening_at FROM control").fetchone()[0]
+            db.execute("UPDATE control SET listening_at = ?", (stamp(now),))
+            return last is not None and parse_stamp(last) < now - timedelta(seconds=DEAF_SECONDS)
+
+        return await self._db.keep(mark)
+
+    async def claim(self, free: int) -> tuple[Sequence[Lease], datetime | None]:
+        """Lease up to `free` heads of line; when there are none, also the time when the next gets ready."""
+        now = self._clock.now()
+        leases, following = await self._db.keep(lambda db: outbox.claim(db, free, now, self._budget))
+        return leases, parse_stamp(following) if following else None
+
+    async def settle(self, lease: Lease, outcome: Outcome, *, claim: bool) -> Lease | None:
+        """Store what came of a turn; with `claim`, lease the next head in the same transaction."""
+        now = self._clock.now()
+
+        def work(db: sqlite3.Connection) -> Sequence[Lease]:
+            outbox.settle(db, lease, outcome, now, self._overtaken)
+            return outbox.claim(db, 1, now, self._budget)[0] if claim else ()
+
+        return next(iter(await self._db.keep(work)), None)
+
+    async def plan(
+        self,
+        lease: Lease,
+        kind: ReplyKind,
+        bodies: Sequence[str],
+        *,
+        error: str | None = None,
+        answer: Answer | None = None,
+        duration_ms: int = 0,
+        notice: Literal["noticed_at", "limited_at"] | None = None,
+    ) -> list[Part]:
+        """Store what will be sent, before anything is: from here on the model is never asked again.
+
+        `error` is the reason that the row will end with after an apology or notice. Raises LeaseLost.
+        """
+        now, lead = self._clock.now(), lease.messages[0].id
+
+        def work(db: sqlite3.Connection) -> list[Part]:
+            _hold(db, lease)
+            if error is not None:
+                db.execute("UPDATE outbox SET error = ? WHERE id = ?", (error, lead))
+            if notice is not None:
+                db.execute(f"UPDATE users SET {notice} = ? WHERE id = ?", (stamp(now), lease.user_id))
+            if answer is not None:
+                turns.record_answer(db, lead, answer, duration_ms, now)
+            return replies.plan(db, lead, kind, bodies, stamp(now))
+
+        return await self._db.keep(work)
+
+    async def begin_send(
+        self, lease: Lease, part: Part, receipt: Receipt | None = None
+    ) -> replies.Permit | replies.Wait | replies.Settled:
+        """Mark a part as being sent, and record the receipt of the one before it."""
+        now = self._clock.now()
+
+        def work(db: sqlite3.Connection) -> replies.Permit | replies.Wait | replies.Settled:
+            if receipt is not None:
+                replies.record_sent(db, receipt, stamp(now), self._overtaken)
+            return replies.begin_send(db, part.id, lease.token, self._pair_limit, now)
+
+        return await self._db.keep(work)
+
+    async def refuse_part(self, part: Part, error: str, *, final: bool) -> None:
+        """Store that a send was refused: the part is planned again, or failed for good."""
+        await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
+
+    async def history(self, user_id: int, messages: int, characters: int) -> tuple[Utterance, ...]:
+        """Return the newest utterances of a conversation, oldest first, within both bounds."""
+        return await self._db.read(lambda db: turns.history(db, user_id, messages, characters))
+
+    async def standing(self, user_id: int) -> turns.Standing:
+        """Return what a user had already, for the limits."""
+        now = self._clock.now()
+        return await self._db.read(lambda db: turns.standing(db, user_id, now))
+
+    # -- operators
+
+    async def retry(self, ids: Sequence[int], *, who: str) -> int:
+        """Put failed messages back to pending, all or none; return how many. Raises NotFound, WrongState."""
+        return await self._act(lambda db, now: operators.retry(db, ids, now, who))
+
+    async def retry_all(self, *, who: str) -> int:
+        """Put every failure that can still be answered back to pending; return how many."""
+        return await self._act(lambda db, now: operators.retry_all(db, now, who))
+
+    async def pause(self, user_id: int | None, *, who: str) -> int:
+        """Stop answering somebody, or (None) everybody; return how many people that concerns. Raises NotFound."""
+        return await self._act(lambda db, now: operators.pause(db, user_id, now, who))
+
+    async def resume(self, user_id: int | None, *, skip: bool, who: str) -> tuple[int, int]:
+        """Answer again; `skip` cancels what waits. Returns people and skipped messages. Raises NotFound."""
+        return await self._act(lambda db, now: operators.resume(db, user_id, now, who, skip=skip))
+
+    async def clear(self, user_id: int | None, *, who: str) -> tuple[int, int]:
+        """Cancel what waits; return people and messages. Raises NotFound."""
+        return await self._act(lambda db, now: operators.clear(db, user_id, now, who))
+
+    async def try_circuit(self, service: Service) -> bool:
+        """Let the next probe of a service be due now; False when its circuit isn't open."""
+        return await self._act(lambda db, now: operators.try_circuit(db, service, now))
+
+    async def _act(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
+        now = self._clock.now()
+        return await self._db.write(lambda db: work(db, now), give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
+
+
+def _hold(db: sqlite3.Connection, lease: Lease) -> None:
+    held = db.execute(
+        "SELECT 1 FROM outbox WHERE id = ? AND state = 'leased' AND leased_at = ?",
+        (lease.messages[0].id, lease.token),
+    ).fetchone()
+    if held is None:
+        raise LeaseLost

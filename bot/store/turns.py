@@ -1,0 +1,98 @@
+"""What a turn reads before it answers (the conversation, what its user had already), and what its answer took."""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bot.clock import parse_stamp, stamp
+from bot.domain import Answer, Utterance
+from bot.store import replies
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Answers that a user got in the last hour and 24 hours, and when they last got a notice of each kind."""
+
+    answers_hour: int
+    answers_day: int
+    noticed_at: datetime | None
+    limited_at: datetime | None
+
+
+def standing(db: sqlite3.Connection, user_id: int, now: datetime) -> Standing:
+    """Count what a user got; bounded by the limits themselves, as who reaches them gets no more."""
+    hour, day = stamp(now - timedelta(hours=1)), stamp(now - timedelta(days=1))
+    row = db.execute(
+        """SELECT count(*) FILTER (WHERE planned_at > ?2), count(*), noticed_at, limited_at
+             FROM users LEFT JOIN replies r ON r.user_id = users.id AND planned_at > ?3 AND kind = 'answer' AND part = 1
+            WHERE users.id = ?1""",
+        (user_id, hour, day),
+    ).fetchone()
+    if row[1] == 0:
+        row = (0, 0, *row[2:])
+    noticed, limited = (parse_stamp(text) if text else None for text in row[2:])
+    return Standing(row[0], row[1], noticed, limited)
+
+
+def record_answer(
+    db: sqlite3.Connection, outbox_id: int, answer: Answer, duration_ms: int, now: datetime
+) -> None:
+    """Store what the model's answer took, and that the model answers."""
+    db.execute(
+        """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms, input_tokens, output_tokens, request_id)
+           VALUES (?, ?, 'model', 'answered', ?, ?, ?, ?)""",
+        (outbox_id, stamp(now), duration_ms, answer.input_tokens, answer.output_tokens, answer.request_id),
+    )
+    db.execute(
+        """INSERT INTO usage (day, answers, input_tokens, output_tokens) VALUES (?, 1, ?, ?)
+           ON CONFLICT (day) DO UPDATE SET answers = answers + 1, input_tokens = input_tokens + excluded.input_tokens,
+                                           output_tokens = output_tokens + excluded.output_tokens""",
+        (f"{now:%Y-%m-%d}", answer.input_tokens, answer.output_tokens),
+    )
+    replies.close_circuit(db, "model")
+
+
+def history(db: sqlite3.Connection, user_id: int, messages: int, characters: int) -> tuple[Utterance, ...]:
+    """Return the newest utterances, oldest first, within both bounds.
+
+    The user's words (of failed messages too), the answer parts that were sent and what the owner wrote, in the order
+    of answering; no apologies and no notices, and nothing of cancelled or ignored messages.
+    """
+    asked = db.execute(
+        """SELECT id, finished_at, body FROM outbox WHERE user_id = ? AND state IN ('done', 'failed')
+            ORDER BY finished_at DESC LIMIT ?""",
+        (user_id, messages),
+    ).fetchall()
+    told = db.execute(
+        """SELECT outbox_id, planned_at, body, kind FROM replies
+            WHERE state = 'sent' AND outbox_id IN (SELECT value FROM json_each(?)) AND kind = 'answer'
+           UNION ALL
+           SELECT * FROM (SELECT NULL, planned_at, body, kind FROM replies INDEXED BY replies_user
+            WHERE user_id = ? AND state = 'sent' AND kind = 'human' ORDER BY planned_at DESC LIMIT ?)""",
+        (json.dumps([row[0] for row in asked]), user_id, messages),
+    ).fetchall()
+    answers: dict[int, list[str]] = {}
+    spoken: list[tuple[str, int, Utterance]] = []
+    for outbox_id, at, body, _ in told:
+        if outbox_id is None:
+            spoken.append((at, 0, Utterance("assistant", body)))
+        else:
+            answers.setdefault(outbox_id, []).append(body)
+    for id_, finished_at, body in asked:
+        if body:
+            spoken.append((finished_at, 1, Utterance("user", body)))
+        if id_ in answers:
+            spoken.append((finished_at, 2, Utterance("assistant", "\n\n".join(answers[id_]))))
+    spoken.sort(key=lambda entry: entry[:2])
+    return _newest([utterance for _, _, utterance in spoken], messages, characters)
+
+
+def _newest(spoken: list[Utterance], messages: int, characters: int) -> tuple[Utterance, ...]:
+    chosen: list[Utterance] = []
+    for utterance in reversed(spoken[-messages:] if messages else []):
+        characters -= len(utterance.text)
+        if characters < 0:
+            break
+        chosen.append(utterance)
+    return tuple(reversed(chosen))

@@ -1,0 +1,158 @@
+"""The person behind a phone and a business-scoped id: look-up, linking, recycled numbers, merging of queues.
+
+Functions of a connection, to be run inside a write.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+from bot.domain import Identity
+
+
+@dataclass(slots=True)
+class User:
+    """What the write side needs to know of a person while it stores their messages."""
+
+    id: int
+    phone: str | None
+    bsuid: str | None
+    name: str | None
+    depth: int
+    last_message_at: str | None
+
+
+_FIND = """
+SELECT u.id, u.phone, u.bsuid, u.name, u.depth, u.last_message_at
+  FROM user_ids i JOIN users u ON u.id = i.user_id WHERE i.id = ?"""
+
+
+def resolve(db: sqlite3.Connection, who: Identity, now: str) -> User:
+    """Find or create the person that `who` names, linking what arrives together for the first time.
+
+    The business-scoped id comes first: a phone that is bound to another such id is a recycled number and moves to
+    this person, without the old history; a phone known alone belongs to the same person.
+    """
+    by_bsuid = _find(db, who.bsuid)
+    by_phone = _find(db, who.phone)
+    if by_bsuid is not None and by_phone is not None and by_bsuid.id != by_phone.id:
+        if by_phone.bsuid is None:
+            merge(db, loser=by_phone.id, winner=by_bsuid.id)
+            return _find(db, who.bsuid) or by_bsuid
+        _unbind_phone(db, by_phone, who.phone)
+        return _bind(db, by_bsuid, who, now)
+    if by_bsuid is not None:
+        return _bind(db, by_bsuid, who, now)
+    if by_phone is not None:
+        if who.bsuid is None or by_phone.bsuid is None:
+            return _bind(db, by_phone, who, now)
+        _unbind_phone(db, by_phone, who.phone)
+    return _bind(db, _create(db, who, now), who, now)
+
+
+def change_identity(db: sqlite3.Connection, before: Identity, after: Identity, now: str) -> None:
+    """Carry a person over to another phone or id, as a change event told: one person, one queue, one history."""
+    old = _find(db, before.bsuid) or _find(db, before.phone)
+    if old is None:
+        return
+    known = _find(db, after.bsuid)
+    holder = _find(db, after.phone)
+    if known is None and holder is not None and holder.id != old.id and after.bsuid is None:
+        known = holder if holder.bsuid is None else None
+    if known is not None and known.id != old.id:
+        merge(db, loser=old.id, winner=known.id)
+        old = _find(db, after.bsuid) or _find(db, after.phone) or known
+    holder = _find(db, after.phone)
+    if holder is not None and holder.id != old.id:
+        if holder.bsuid is None:
+            merge(db, loser=holder.id, winner=old.id)
+        else:
+            _unbind_phone(db, holder, after.phone)
+    # The new ids replace the old ones; the old phone may be given to a stranger tomorrow.
+    if after.phone and before.phone and before.phone != after.phone:
+        db.execute("DELETE FROM user_ids WHERE id = ? AND user_id = ?", (before.phone, old.id))
+    _bind(db, old, after, now, replace=True)
+
+
+def merge(db: sqlite3.Connection, *, loser: int, winner: int) -> None:
+    """Join two queues into the winner's: now, or as soon as at most one of them is being answered."""
+    db.execute(
+        """UPDATE users SET merging_into = :winner WHERE id = :loser AND merging_into IS NULL
+              AND NOT EXISTS (SELECT 1 FROM users w WHERE w.id = :winner AND w.merging_into = :loser)""",
+        {"winner": winner, "loser": loser},
+    )
+    complete_merges(db)
+
+
+def complete_merges(db: sqlite3.Connection) -> None:
+    """Carry out the merges that waited for a lease to end. Costs one look at an empty index when there are none."""
+    for loser, winner in db.execute(
+        """SELECT u.id, u.merging_into FROM users u WHERE u.merging_into IS NOT NULL
+              AND (SELECT count(*) FROM outbox o WHERE o.state = 'leased' AND o.user_id IN (u.id, u.merging_into)) < 2
+            ORDER BY u.id"""
+    ).fetchall():
+        _join(db, loser, winner)
+
+
+def _join(db: sqlite3.Connection, loser: int, winner: int) -> None:
+    db.execute("UPDATE outbox SET user_id = ? WHERE user_id = ?", (winner, loser))
+    db.execute("UPDATE replies SET user_id = ? WHERE user_id = ?", (winner, loser))
+    db.execute("UPDATE user_ids SET user_id = ? WHERE user_id = ?", (winner, loser))
+    db.execute("UPDATE users SET merging_into = ? WHERE merging_into = ?", (winner, loser))
+    db.execute(
+        """UPDATE users SET
+             phone = coalesce(users.phone, old.phone), bsuid = coalesce(users.bsuid, old.bsuid),
+             name = coalesce(users.name, old.name), paused_at = coalesce(users.paused_at, old.paused_at),
+             paused_by = coalesce(users.paused_by, old.paused_by),
+             last_message_at = nullif(max(coalesce(users.last_message_at, ''), coalesce(old.last_message_at, '')), ''),
+             served_at = nullif(max(coalesce(users.served_at, ''), coalesce(old.served_at, '')), ''),
+             pair_full_at = nullif(max(coalesce(users.pair_full_at, ''), coalesce(old.pair_full_at, '')), ''),
+             noticed_at = nullif(max(coalesce(users.noticed_at, ''), coalesce(old.noticed_at, '')), ''),
+             limited_at = nullif(max(coalesce(users.limited_at, ''), coalesce(old.limited_at, '')), '')
+           FROM users old WHERE old.id = ? AND users.id = ?""",
+        (loser, winner),
+    )
+    db.execute("DELETE FROM users WHERE id = ?", (loser,))
+    db.execute(
+        """UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = users.id) WHERE id = ?""",
+        (winner,),
+    )
+
+
+def _find(db: sqlite3.Connection, known_as: str | None) -> User | None:
+    if not known_as:
+        return None
+    row = db.execute(_FIND, (known_as,)).fetchone()
+    return User(*row) if row else None
+
+
+def _create(db: sqlite3.Connection, who: Identity, now: str) -> User:
+    cursor = db.execute("INSERT INTO users (name, created_at) VALUES (?, ?)", (who.name, now))
+    assert cursor.lastrowid is not None
+    return User(cursor.lastrowid, None, None, who.name, 0, None)
+
+
+def _bind(db: sqlite3.Connection, user: User, who: Identity, now: str, *, replace: bool = False) -> User:
+    """Make the ids of `who` lead to `user`; a phone that the user didn't have before becomes theirs."""
+    phone = who.phone or user.phone
+    bsuid = who.bsuid if who.bsuid and (replace or user.bsuid is None) else user.bsuid
+    name = who.name or user.name
+    for known_as, current in ((who.phone, user.phone), (who.bsuid, user.bsuid)):
+        if known_as and known_as != current:
+            db.execute(
+                """INSERT INTO user_ids (id, user_id, linked_at) VALUES (?, ?, ?)
+                   ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, linked_at = excluded.linked_at""",
+                (known_as, user.id, now),
+            )
+    if (phone, bsuid, name) != (user.phone, user.bsuid, user.name):
+        db.execute(
+            "UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?", (phone, bsuid, name, user.id)
+        )
+        user.phone, user.bsuid, user.name = phone, bsuid, name
+    return user
+
+
+def _unbind_phone(db: sqlite3.Connection, user: User, phone: str | None) -> None:
+    """Take a recycled number from who had it before; they are reached by their id alone."""
+    db.execute("DELETE FROM user_ids WHERE user_id = ? AND id = ?", (user.id, phone))
+    if user.phone == phone:
+        db.execute("UPDATE users SET phone = NULL WHERE id = ?", (user.id,))
