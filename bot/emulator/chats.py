@@ -1,6 +1,7 @@
 """Play the customers' phones: who they are, what they see, and a live feed of it."""
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -73,22 +74,27 @@ class Chats:
         self.bubbles.setdefault(customer.key, OrderedDict())
         return customer
 
-    def find(self, address: str) -> Customer:
-        """Give the customer behind a phone, a BSUID or a name; a stranger is registered.
+    def find(self, address: str) -> Customer | None:
+        """Give the customer behind a phone or a BSUID.
 
         Like WhatsApp, it knows that Mexican and Argentinian mobiles are stored with one digit more than is dialled.
         """
-        digits = address.removeprefix("+")
-        stored = {"52": "521", "54": "549"}.get(digits[:2], "") + digits[2:] if len(digits) == 12 else ""
-        for known in (digits, stored):
-            if known in self._by_id:
-                return self.customers[self._by_id[known]]
-        for customer in self.customers.values():
-            if customer.name == address:
-                return customer
-        return self.add(
-            Customer(address, wa_id=digits) if digits.isdigit() else Customer(address, user_id=address)
-        )
+        phone = re.sub(r"\D", "", address)
+        stored = {"52": "521", "54": "549"}.get(phone[:2], "") + phone[2:] if len(phone) == 12 else ""
+        key = self._by_id.get(address) or self._by_id.get(phone) or self._by_id.get(stored)
+        return self.customers[key] if key else None
+
+    def meet(self, address: str) -> Customer:
+        """Give the customer behind a phone or BSUID; register a stranger. Raises ValueError for anything else."""
+        known = self.find(address)
+        if known is not None:
+            return known
+        if re.fullmatch(r"\+?[\d ().-]+", address):
+            phone = re.sub(r"\D", "", address)
+            return self.add(Customer("+" + phone, wa_id=phone))
+        if re.fullmatch(r"[A-Z]{2}\..+", address):
+            return self.add(Customer(address, user_id=address))
+        raise ValueError(f"{address!r} is neither a phone nor a business-scoped user id")
 
     def put(self, bubble: Bubble) -> None:
         """Show a message in its chat."""

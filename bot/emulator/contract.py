@@ -86,7 +86,7 @@ def _recipient(body: dict[str, Any]) -> None:
         raise GraphError(100, message="(#100) The parameter to is required.")
     if to is None and not _BSUID.fullmatch(recipient or ""):
         raise _invalid("recipient", "is not a business-scoped user id")
-    if to is not None and body["recipient_type"] == "individual" and not _PHONE.fullmatch(to):
+    if to is not None and not _PHONE.fullmatch(to):
         raise _invalid("to", "is not a phone number")
 
 

@@ -1,7 +1,6 @@
 """Steer an emulator in another process over HTTP, under /_emulator/."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +44,6 @@ class Control:
             web.delete("/_emulator/log", self._clear_log),
             web.get("/_emulator/faults", self._list_faults),
             web.delete("/_emulator/faults", self._clear_faults),
-            web.get("/_emulator/chats", self._chats),
-            web.get("/_emulator/events", self._events),
         ]
 
     async def _log(self, request: web.Request) -> web.Response:
@@ -138,27 +135,6 @@ class Control:
     async def _hurry(self, request: web.Request) -> web.Response:
         self._emulator.deliveries.hurry()
         return web.json_response({})
-
-    async def _chats(self, request: web.Request) -> web.Response:
-        chats = self._emulator.chats
-        customers = {
-            key: {
-                **dataclasses.asdict(customer),
-                "bubbles": [dataclasses.asdict(b) for b in chats.bubbles[key].values()],
-            }
-            for key, customer in chats.customers.items()
-        }
-        return web.json_response({"customers": customers})
-
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        stream = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
-        )
-        await stream.prepare(request)
-        with self._emulator.subscribe() as feed:
-            async for event in feed:
-                await stream.write(f"data: {json.dumps(event)}\n\n".encode())
-        return stream
 
 
 def _answered(verb: Verb) -> Verb:

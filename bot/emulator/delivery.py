@@ -36,7 +36,7 @@ class Deliveries:
 
     async def open(self) -> None:
         """Make the client that posts."""
-        self._session = ClientSession(connector=TCPConnector(limit=0))
+        self._session = ClientSession(connector=TCPConnector(limit=256))
 
     async def close(self) -> None:
         """Drop whatever is still under way."""
@@ -176,7 +176,10 @@ def card(customer: Customer) -> payloads.Json:
 
 
 def _wamids(payload: Any) -> list[str]:
-    if isinstance(payload, bytes):
-        return []
-    values = [change["value"] for entry in payload.get("entry", []) for change in entry.get("changes", [])]
-    return [item["id"] for value in values for key in ("messages", "statuses") for item in value.get(key, [])]
+    try:
+        values = [change["value"] for entry in payload["entry"] for change in entry["changes"]]
+        return [
+            item["id"] for value in values for key in ("messages", "statuses") for item in value.get(key, [])
+        ]
+    except (AttributeError, KeyError, TypeError):
+        return []  # bytes, or a body that is odd on purpose

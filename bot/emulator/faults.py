@@ -1,6 +1,7 @@
 """Misbehave on purpose: which request a fault hits, and what it does to it."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ BODIES: dict[str, tuple[str, str]] = {
 }
 TRANSPORT = ("http", "cut", "hang", "cut_body", "drip", *BODIES)
 MODEL = ("refusal", "incomplete", "content_filter", "empty", "context_length")
+SILENT = ("cut", "hang")  # nothing is answered
 KINDS = ("error", "slow", *TRANSPORT, *MODEL)
 SERVICES = (
     "graph",
@@ -71,6 +73,11 @@ class Fault:
         if self.kind in MODEL and self.service != "model":
             raise ValueError(f"{self.kind} is a fault of the model")
         object.__setattr__(self, "user", self.user.removeprefix("+"))
+
+    @property
+    def early(self) -> bool:
+        """Say whether it strikes before the request takes effect."""
+        return not self.after and self.kind not in ("cut_body", "drip")
 
 
 class Faults:
@@ -128,8 +135,8 @@ async def enact(
         text, kind = BODIES[fault.kind]
         return web.Response(text=fault.body or text, content_type=kind, headers=fault.headers)
     if fault.kind == "hang":
-        await pause(fault.seconds, closing)
-    if fault.kind in ("cut", "hang"):
+        await pause(fault.seconds or None, closing)
+    if fault.kind in SILENT:
         return _cut(request)
     response = web.StreamResponse(
         headers={"Content-Type": "application/json", "Content-Length": str(len(answer))}
@@ -138,16 +145,19 @@ async def enact(
     if fault.kind == "cut_body":
         await response.write(answer[: len(answer) // 2])
         return _cut(request, response)
-    for position in range(len(answer)):
-        await response.write(answer[position : position + 1])
-        await pause(fault.seconds / len(answer), closing)
+    with contextlib.suppress(ConnectionError):  # whoever asked may have had enough
+        for position in range(len(answer)):
+            await response.write(answer[position : position + 1])
+            await pause(fault.seconds / len(answer), closing)
     return response
 
 
-async def pause(seconds: float, closing: asyncio.Event) -> None:
-    """Wait so long (0: for ever), or until the emulator closes."""
+async def pause(seconds: float | None, closing: asyncio.Event) -> None:
+    """Wait so long (None: for ever), or until the emulator closes."""
+    if seconds == 0:
+        return
     try:
-        async with asyncio.timeout(seconds or None):
+        async with asyncio.timeout(seconds):
             await closing.wait()
     except TimeoutError:
         return

@@ -12,9 +12,9 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from bot.emulator import contract
-from bot.emulator.chats import Bubble, Chats, Customer
+from bot.emulator.chats import Bubble, Chats
 from bot.emulator.delivery import Deliveries
-from bot.emulator.faults import Fault, Faults, enact, pause
+from bot.emulator.faults import SILENT, TRANSPORT, Fault, Faults, enact, pause
 from bot.emulator.graph_errors import GraphError, unknown_object
 from bot.emulator.journal import Entry, Journal
 from bot.emulator.payloads import Json, new_wamid
@@ -71,37 +71,29 @@ class GraphApi:
             return await self._call(
                 request, "graph.read", lambda entry: self._read(body, entry), body, members
             )
-        customer = self._addressee(body)
+        address = str(body.get("to") or body.get("recipient") or "")  # with both, `to` wins
+        customer = self._chats.find(address)
+        text = body.get("text")
         members = {
-            "user": customer.key if customer else "",
+            "user": customer.key if customer else address.removeprefix("+"),
+            "text": str(text.get("body", "")) if isinstance(text, dict) else "",
             "callback_data": str(body.get("biz_opaque_callback_data", "")),
         }
-        if isinstance(text := body.get("text"), dict):
-            members["text"] = str(text.get("body", ""))
-        return await self._call(
-            request, "graph.send", lambda entry: self._send(body, entry, customer), body, members
-        )
+        return await self._call(request, "graph.send", lambda entry: self._send(body, entry), body, members)
 
-    def _addressee(self, body: Json) -> Customer | None:
-        # With both, `to` wins.
-        address = body.get("to") or body.get("recipient")
-        return self._chats.find(address) if isinstance(address, str) else None
-
-    async def _send(self, body: Json, entry: Entry, customer: Customer | None) -> Json:
+    async def _send(self, body: Json, entry: Entry) -> Json:
         contract.check_send(body)
-        if customer is None:
-            raise GraphError(131009, "Parameter 'to' is empty.")
-        wamid = entry.wamid = new_wamid()
-        entry.accepted = True
+        address = body.get("to") or body["recipient"]
+        customer = self._chats.meet(address)
+        entry.user, entry.wamid, entry.accepted = customer.key, new_wamid(), True
         quotes = body.get("context", {}).get("message_id", "")
-        self._chats.put(Bubble(wamid, customer.key, "out", body["text"]["body"], quotes=quotes))
-        self._journal.notify()
-        await self._deliveries.statuses(customer, wamid, body.get("biz_opaque_callback_data", ""))
+        self._chats.put(Bubble(entry.wamid, customer.key, "out", entry.text, quotes=quotes))
+        await self._deliveries.statuses(customer, entry.wamid, entry.callback_data)
         if "to" in body:
-            contact = {"input": body["to"], "wa_id": customer.wa_id or body["to"].removeprefix("+")}
+            contact = {"input": address, "wa_id": customer.wa_id or address.removeprefix("+")}
         else:
-            contact = {"input": body["recipient"], "user_id": body["recipient"]}
-        return {"messaging_product": "whatsapp", "contacts": [contact], "messages": [{"id": wamid}]}
+            contact = {"input": address, "user_id": address}
+        return {"messaging_product": "whatsapp", "contacts": [contact], "messages": [{"id": entry.wamid}]}
 
     async def _read(self, body: Json, entry: Entry) -> Json:
         def known(wamid: str) -> bool:
@@ -195,38 +187,31 @@ class GraphApi:
         entry = self._journal.begin(service, request=body, **(members or {}))
         customer = self._chats.customers.get(entry.user)
         fault = self._faults.take(service, customer.ids if customer else {entry.user}, entry.text)
-        if fault:
-            entry.fault = fault.kind
-            if not fault.after and fault.kind == "slow":
-                await pause(fault.seconds, self._closing)
+        entry.fault = fault.kind if fault else ""
+        answer: Json = {}
+        status, code = 200, 0
         try:
-            if fault and fault.kind == "error" and not fault.after:
-                raise _as_error(fault)
-            if fault and not fault.after and fault.kind not in ("slow", "cut_body", "drip"):
-                return await self._spoil(fault, request, entry, b"")
-            self._check_caller(request, node or self._settings.phone_number_id)
-            answer, status, code = await work(entry), 200, 0
-            if fault and fault.kind == "error":
-                raise _as_error(fault)
+            if fault and fault.early:
+                await self._strike(fault)
+            if not (fault and fault.early) or fault.kind == "slow":
+                self._check_caller(request, node or self._settings.phone_number_id)
+                answer = await work(entry)
+            if fault and not fault.early:
+                await self._strike(fault)
         except GraphError as refused:
             answer, status, code = refused.body, refused.status, refused.code
-        if fault and fault.kind == "slow" and fault.after:
-            await pause(fault.seconds, self._closing)
-        elif fault and fault.kind not in ("slow", "error"):
-            return await self._spoil(fault, request, entry, json.dumps(answer).encode())
-        self._journal.end(entry, status=status, code=code)
-        return web.json_response(
-            answer, status=status, headers={**HEADERS, **(fault.headers if fault else {})}
-        )
-
-    async def _spoil(
-        self, fault: Fault, request: web.Request, entry: Entry, answer: bytes
-    ) -> web.StreamResponse:
-        try:
-            response = await enact(fault, request, answer, self._closing)
-        finally:
-            self._journal.end(entry, status=0 if fault.kind in ("cut", "hang") else fault.status or 200)
+        headers = {**HEADERS, **(fault.headers if fault else {})}
+        response: web.StreamResponse = web.json_response(answer, status=status, headers=headers)
+        if fault and fault.kind in TRANSPORT:
+            response = await enact(fault, request, json.dumps(answer).encode(), self._closing)
+        self._journal.end(entry, status=0 if entry.fault in SILENT else response.status, code=code)
         return response
+
+    async def _strike(self, fault: Fault) -> None:
+        if fault.kind == "slow":
+            await pause(fault.seconds, self._closing)
+        if fault.kind == "error":
+            raise GraphError(int(fault.code), message=fault.message, status=fault.status)
 
     def _check_caller(self, request: web.Request, node: str) -> None:
         if not self._token_fits(request):
@@ -247,10 +232,6 @@ class GraphApi:
 
     def _token_fits(self, request: web.Request) -> bool:
         return request.headers.get("Authorization", "") == f"Bearer {self._settings.access_token}"
-
-
-def _as_error(fault: Fault) -> GraphError:
-    return GraphError(int(fault.code), message=fault.message, status=fault.status)
 
 
 async def _json(request: web.Request) -> Json:

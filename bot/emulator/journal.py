@@ -1,10 +1,11 @@
 """Remember every request in order, for tests and benchmarks that judge the daemon from outside."""
 
 import asyncio
+import heapq
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -34,24 +35,26 @@ class Entry:
     fault: str = ""  # kind of the fault that hit it
 
 
-@dataclass(slots=True)
 class Journal:
-    """Keep entries in order, and wake whoever waits for one. `limit` 0 keeps all."""
+    """Keep entries in order, the last `limit` of each service (0: all), and wake whoever waits for one."""
 
-    keep: bool = True
-    limit: int = 0
-    entries: deque[Entry] = field(default_factory=deque)
-    _number: int = 0
-    _waiters: set[asyncio.Event] = field(default_factory=set)
+    def __init__(self, *, keep: bool = True, limit: int = 0) -> None:
+        self._keep = keep
+        self._entries: dict[str, deque[Entry]] = defaultdict(lambda: deque(maxlen=limit or None))
+        self._number = 0
+        self._waiters: set[asyncio.Event] = set()
+
+    @property
+    def entries(self) -> list[Entry]:
+        """List everything, oldest first."""
+        return self.of("")
 
     def begin(self, service: str, **members: Any) -> Entry:
         """Note the arrival of a request."""
         self._number += 1
         entry = Entry(self._number, service, began_at=time.monotonic(), **members)
-        if self.keep:
-            self.entries.append(entry)
-            if self.limit and len(self.entries) > self.limit:
-                self.entries.popleft()
+        if self._keep:
+            self._entries[service].append(entry)
             self.notify()
         return entry
 
@@ -67,16 +70,14 @@ class Journal:
 
     def of(self, service: str, user: str | Iterable[str] = "", *, since: int = 0) -> list[Entry]:
         """List entries of a service (`graph` takes all of Graph), of one user where ids are given, after a number."""
-        ids = {user} - {""} if isinstance(user, str) else set(user)
-        return [
-            entry
-            for entry in self.entries
-            if entry.number > since and serves(service, entry.service) and (not ids or entry.user in ids)
-        ]
+        ids = {user.removeprefix("+")} - {""} if isinstance(user, str) else set(user)
+        asked = [entries for name, entries in self._entries.items() if serves(service, name)]
+        found = asked[0] if len(asked) == 1 else heapq.merge(*asked, key=lambda entry: entry.number)
+        return [entry for entry in found if entry.number > since and (not ids or entry.user in ids)]
 
     def clear(self) -> None:
         """Forget all entries; numbers go on."""
-        self.entries.clear()
+        self._entries.clear()
 
     async def wait_for(self, predicate: Callable[[], _T], timeout: float = 5.0) -> _T:
         """Return what `predicate` says once it is truthy; it is asked again whenever something happened.
@@ -92,7 +93,7 @@ class Journal:
                     await changed.wait()
                 return found
         except TimeoutError:
-            last = "\n".join(f"  {_line(entry)}" for entry in list(self.entries)[-12:])
+            last = "\n".join(f"  {_line(entry)}" for entry in self.entries[-12:])
             raise TimeoutError(
                 f"nothing fitted within {timeout} s; the emulator's last entries:\n{last}"
             ) from None

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bot.emulator import assistant, openai_shapes
 from bot.emulator.chats import Chats
-from bot.emulator.faults import MODEL, Fault, Faults, enact, pause
+from bot.emulator.faults import MODEL, SILENT, Fault, Faults, enact, pause
 from bot.emulator.journal import Entry, Journal
 from bot.emulator.openai_shapes import Answer, ModelError, ModelRequest
 from bot.emulator.payloads import Json
@@ -81,14 +81,19 @@ class ModelApi:
             self._journal.notify()
             fault = self._faults.take("model", writer.ids if writer else (), asked.text)
             step: Step = fault or await self._next_step(asked)
+            while isinstance(step, Fault) and step.kind == "slow":
+                entry.fault = step.kind
+                await pause(step.seconds, self._closing)
+                step = await self._next_step(asked)
             if isinstance(step, Fault):
                 return await self._misbehave(request, entry, asked, step)
-            await self._think()
+            answer = Answer(step) if isinstance(step, str) else step
+            await pause(answer.seconds or self._settings.model_delay_seconds, self._closing)
             self._check_length(asked)
-            return await self._answer(request, entry, asked, _as_answer(step))
+            return await self._answer(request, entry, asked, answer)
         except ModelError as refused:
             self._journal.end(entry, status=refused.status, code=refused.code)
-            return _json(refused.body, refused.status)
+            return _json(refused.body, refused.status, refused.headers)
         finally:
             if entry.ended_at is None:
                 self._journal.end(entry)
@@ -109,24 +114,17 @@ class ModelApi:
         self, request: web.Request, entry: Entry, asked: ModelRequest, fault: Fault
     ) -> web.StreamResponse:
         entry.fault = fault.kind
-        if fault.kind == "slow":
-            await pause(fault.seconds, self._closing)
-            return await self._answer(request, entry, asked, _as_answer(await self._next_step(asked)))
         if fault.kind == "context_length":
             raise _too_long()
         if fault.kind == "error":
-            error = ModelError(
-                fault.status or 500,
-                fault.message or "The server had an error while processing your request.",
-                code=str(fault.code) if fault.code else None,
-            )
-            self._journal.end(entry, status=error.status, code=error.code)
-            return _json(error.body, error.status, fault.headers)
+            text = fault.message or "The server had an error while processing your request."
+            code = str(fault.code) if fault.code else None
+            raise ModelError(fault.status or 500, text, code=code, headers=fault.headers)
         if fault.kind in MODEL:
             return await self._answer(request, entry, asked, _spoken(fault))
         answer = json.dumps(self._whole(asked, Answer(fault.body or assistant.echo(asked.text)))).encode()
         response = await enact(fault, request, answer, self._closing)
-        self._journal.end(entry, status=0 if fault.kind in ("cut", "hang") else response.status)
+        self._journal.end(entry, status=0 if fault.kind in SILENT else response.status)
         return response
 
     async def _answer(
@@ -153,10 +151,6 @@ class ModelApi:
     def _whole(self, asked: ModelRequest, answer: Answer) -> Json:
         build = openai_shapes.response if asked.api == "responses" else openai_shapes.completion
         return build(asked, answer)
-
-    async def _think(self) -> None:
-        if self._settings.model_delay_seconds:
-            await pause(self._settings.model_delay_seconds, self._closing)
 
     def _check_key(self, request: web.Request) -> None:
         if request.headers.get("Authorization", "") != f"Bearer {self._settings.api_key}":
@@ -187,12 +181,6 @@ def _spoken(fault: Fault) -> Answer:
 def _too_long() -> ModelError:
     text = "Your input exceeds the context window of this model. Please adjust your input and try again."
     return ModelError(400, text, code="context_length_exceeded", param="input")
-
-
-def _as_answer(step: Step) -> Answer:
-    if isinstance(step, Fault):
-        raise TypeError("a slow answer can't be followed by another fault")
-    return Answer(step) if isinstance(step, str) else step
 
 
 async def _awaited(step: Awaitable[Step]) -> Step:

@@ -34,22 +34,32 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold what a model says. `end`: stop, length (cut off), content_filter or refusal."""
+    """Hold what a model says after `seconds`. `end`: stop, length (cut off), content_filter or refusal."""
 
     text: str
     end: str = "stop"
+    seconds: float = 0.0
 
 
 class ModelError(Exception):
-    """Refuse a model call with OpenAI's error body."""
+    """Refuse a model call with OpenAI's error body and perhaps headers."""
 
     def __init__(
-        self, status: int, message: str, *, kind: str = "", code: str | None = None, param: str | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code or ""
-        kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
+        self.headers = headers or {}
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        if status == 429:
+            kind = "insufficient_quota" if code == "insufficient_quota" else "requests"
         self.body: Json = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 

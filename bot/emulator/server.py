@@ -24,7 +24,7 @@ from bot.emulator.model import ModelApi
 from bot.emulator.settings import Settings
 
 _T = TypeVar("_T")
-Who = Customer | str  # a customer, or a phone, BSUID or name
+Who = Customer | str  # a customer, or the phone or BSUID of one
 
 
 class Emulator:
@@ -36,7 +36,7 @@ class Emulator:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self.log = Journal(self.settings.log, self.settings.log_limit)
+        self.log = Journal(keep=self.settings.log, limit=self.settings.log_limit)
         self.faults = Faults(self.settings.seed)
         self.chats = Chats(self.log.notify)
         self.deliveries = Deliveries(self.settings, self.log, self.chats)
@@ -65,6 +65,13 @@ class Emulator:
 
     async def start(self) -> None:
         """Open the server. Raises OSError when the port is taken."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
         await self.deliveries.open()
         if self.settings.lean:
             lean = LeanApi(self.settings, self.log, self.deliveries)
@@ -148,7 +155,8 @@ class Emulator:
             customer = self._customer(who)
             message = build(wa_id=customer.wa_id, user_id=customer.user_id, **content)
             built.append((customer, message))
-            contacts[customer.key] = card(customer)
+            if message["type"] != "system":  # Meta leaves the contacts of those out
+                contacts[customer.key] = card(customer)
         payload = self.deliveries.wrap(
             messages=[message for _, message in built], contacts=list(contacts.values())
         )
@@ -181,7 +189,7 @@ class Emulator:
         return self.chats.feed()
 
     def _customer(self, who: Who) -> Customer:
-        return who if isinstance(who, Customer) else self.chats.find(who)
+        return who if isinstance(who, Customer) else self.chats.meet(who)
 
     def _last(self, who: Who) -> Bubble:
         for bubble in reversed(self.chats.bubbles[self._customer(who).key].values()):
@@ -196,8 +204,9 @@ class Emulator:
         return app
 
     async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
-        shown = datetime.now(UTC) + timedelta(seconds=self.settings.clock_offset_seconds)
-        response.headers["Date"] = format_datetime(shown, usegmt=True)
+        if self.settings.clock_offset_seconds:
+            shown = datetime.now(UTC) + timedelta(seconds=self.settings.clock_offset_seconds)
+            response.headers["Date"] = format_datetime(shown, usegmt=True)
 
 
 def _messages(payload: payloads.Json) -> list[payloads.Json]:
