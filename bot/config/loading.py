@@ -1,0 +1,265 @@
+"""Read defaults, then bot.toml, then the environment, and say every mistake at once.
+
+By hand: pydantic-settings stops at the first source with a mistake and passes over unknown names in the environment.
+Values travel flat, by dotted key, until the models check them.
+"""
+
+import difflib
+import json
+import os
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Literal, get_origin
+
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from bot.config.settings import Config
+
+Note = Callable[[str, str, str], None]  # of a mistake: key, what is wrong, what to do
+
+SECTIONS = tuple(Config.model_fields)
+FIELDS = {f"{name}.{key}": field for name, part in Config() for key, field in type(part).model_fields.items()}
+VARIABLES = {f"BOT_{key.upper().replace('.', '__')}": key for key in FIELDS}
+SECRETS = {key: [name] for name, key in VARIABLES.items() if FIELDS[key].annotation is SecretStr}
+SECRETS["openai.api_key"].append("OPENAI_API_KEY")
+
+LONGEST_SHOWN = 30  # a longer wrong value is not repeated: it may be a token that landed in the wrong place
+IN_WORDS = {  # pydantic's words, and ours
+    "Value error, ": "",
+    "Input should be": "must be",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "a text",
+    "a valid tuple": "a list of texts",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: the key, what is wrong with it, what to do. Prints as a line in plain words."""
+
+    key: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.what}; {self.fix}"
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the text has a line for each of `problems`."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration, secrets included, and make its paths absolute: they are relative to path's folder.
+
+    The environment wins over the file, and over a systemd credential of the same name; there an empty secret is a
+    missing one. Raises ConfigError with every mistake that can be seen.
+    """
+    problems: dict[Problem, None] = {}  # for its order, and nothing is said twice
+
+    def note(key: str, what: str, fix: str) -> None:
+        problems[Problem(key, what, fix)] = None
+
+    written = _read_file(path, note)
+    values = _flatten(written or {}, note)
+    origins = _add_environment(values, environ, note)
+    _add_secrets(values, environ, note)
+    config = _validate(values, origins, note)
+    if written is not None:  # otherwise half of each contradiction would be a default that nobody chose
+        _note_contradictions(config, {VARIABLES.get(problem.key, problem.key) for problem in problems}, note)
+    config = _resolve_paths(config, path.absolute().parent, note)
+    if problems:
+        raise ConfigError(tuple(problems))
+    return config
+
+
+def missing_to_run(config: Config) -> tuple[Problem, ...]:
+    """Return what `bot run` wants beyond a configuration without mistakes."""
+    wanted = ["whatsapp.phone_number_id", *(key for key in SECRETS if key != "admin.token")]
+    missing = [key for key in wanted if not attrgetter(key)(config)]
+    return tuple(Problem(key, "is missing", _how_to_set(key)) for key in missing)
+
+
+# -- the layers -----------------------------------------------------------------------------------------------------
+
+
+def _read_file(path: Path, note: Note) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        note(str(path), "does not exist", "run in the folder with bot.toml or give --config PATH")
+    except OSError as error:
+        note(str(path), f"can't be read ({error.strerror})", "give --config PATH with a readable file")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        note(str(path), f"is not UTF-8 in line {line}", "save it as UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        note(str(path), f"is not TOML: {error}", 'a line is key = value, texts stand in "quotes"')
+    return None
+
+
+def _flatten(written: dict[str, Any], note: Note) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for section, content in written.items():
+        if section not in SECTIONS:
+            known = SECTIONS if isinstance(content, dict) else FIELDS
+            note(section, "is not known here", _nearest(section, known))
+        elif not isinstance(content, dict):
+            note(section, "must be a section", f"write [{section}] and its keys below it")
+        else:
+            values |= {f"{section}.{name}": value for name, value in content.items()}
+    for key in [key for key in values if key not in FIELDS]:
+        del values[key]
+        note(key, "is not a known key", _nearest(key, FIELDS))
+    for key in [key for key in SECRETS if key in values]:
+        del values[key]
+        note(key, "is a secret and has no place in this file", _how_to_set(key))
+    return values
+
+
+def _add_environment(values: dict[str, Any], environ: Mapping[str, str], note: Note) -> dict[str, str]:
+    """Put what `BOT_<SECTION>__<KEY>` says over the file; return which key came from which variable."""
+    origins = {}
+    misread = {name.replace("__", "_"): name for name in VARIABLES}
+    for name, text in environ.items():
+        key = VARIABLES.get(name)
+        if key in SECRETS:
+            continue
+        if key is None:
+            if name in misread or re.fullmatch("BOT_.*__.*", name):
+                note(name, "sets nothing", _nearest(misread.get(name, name.upper()), VARIABLES))
+        elif re.search("[\udc80-\udcff]", text):  # os.environ's way to carry other bytes
+            note(name, "is not UTF-8", "set it again in UTF-8")
+        else:
+            origins[key] = name
+            values[key] = text
+            if FIELDS[key].annotation is not str and get_origin(FIELDS[key].annotation) is not Literal:
+                try:
+                    values[key] = json.loads(text)
+                except ValueError:
+                    pass  # the models say what it should have been
+    return origins
+
+
+def _add_secrets(values: dict[str, Any], environ: Mapping[str, str], note: Note) -> None:
+    for key, names in SECRETS.items():
+        found = ((name, environ.get(name) or _credential(name, environ, note)) for name in names)
+        name, secret = next((pair for pair in found if pair[1]), ("", ""))
+        if re.fullmatch("[!-~]*", secret) or (key == "whatsapp.verify_token" and secret.isprintable()):
+            values[key] = SecretStr(secret)
+        else:
+            note(name, "has a space or another character that no token has", "copy it once more")
+
+
+def _credential(name: str, environ: Mapping[str, str], note: Note) -> str:
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    try:
+        return (Path(folder) / name).read_text(encoding="utf-8").rstrip("\r\n") if folder else ""
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError):
+        note(name, "can't be read as a credential", f"look at the file {folder}/{name}")
+        return ""
+
+
+# -- the mistakes ---------------------------------------------------------------------------------------------------
+
+
+def _validate(values: Mapping[str, Any], origins: Mapping[str, str], note: Note) -> Config:
+    """Return the configuration without the values that are wrong."""
+    nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for key, value in values.items():
+        section, name = key.split(".")
+        nested[section][name] = value
+    try:
+        return Config.model_validate(nested)
+    except ValidationError as error:
+        wrong = {_explain(detail, origins, note) for detail in error.errors(include_url=False)}
+    return _validate({key: values[key] for key in values if key not in wrong}, origins, note)
+
+
+def _explain(detail: ErrorDetails, origins: Mapping[str, str], note: Note) -> str:
+    """Note one finding of pydantic in plain words; return its key."""
+    key = ".".join(map(str, detail["loc"][:2]))
+    what = detail["msg"]
+    for jargon, plain in IN_WORDS.items():
+        what = what.replace(jargon, plain)
+    value = json.dumps(detail["input"], ensure_ascii=False, default=str).encode(errors="replace").decode()
+    if len(value) > LONGEST_SHOWN or "@" in value:
+        value = f"what stands there ({len(value)} characters)"
+    note(origins.get(key, key), f"{what}, not {value}", _how_to_set(key, origins.get(key)))
+    return key
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    same_key = [key for key in known if key.split(".")[-1] == name.split(".")[-1]]
+    best = " or ".join(same_key) or difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+    return f"the nearest known is {best}" + (f": {_how_to_set(best)}" if best in SECRETS else "")
+
+
+def _how_to_set(key: str, variable: str | None = None) -> str:
+    if key in SECRETS:
+        return f"set {' or '.join(SECRETS[key])} in the environment, or as a systemd credential of that name"
+    example = (FIELDS[key].examples or [FIELDS[key].default])[0]
+    written = json.dumps(example, ensure_ascii=False)
+    if variable:
+        return f"write for example {variable}={shlex.quote(example if isinstance(example, str) else written)}"
+    return f"write for example {key.split('.')[1]} = {written}"
+
+
+def _note_contradictions(config: Config, wrong: set[str], note: Note) -> None:
+    """Note what no key can say alone, unless one of the keys is wrong already."""
+    server, admin, queue, openai = config.server, config.admin, config.queue, config.openai
+
+    def clash(keys: str, what: str, fix: str) -> None:
+        if wrong.isdisjoint(keys.split()):
+            note(keys.split()[0], what, fix)
+
+    if admin.exposed and not admin.token:
+        what = "is missing, and others than this machine can reach the status page"
+        clash("admin.token admin.host admin.allowed_hosts", what, _how_to_set("admin.token"))
+    if server.port == admin.port != 0 and (
+        server.host == admin.host or {server.host, admin.host} & {"0.0.0.0", "::"}
+    ):
+        what = f"must not be {admin.port} like server.port"
+        clash("admin.port server.port admin.host server.host", what, "give each listener a port of its own")
+    if queue.lease_seconds <= openai.timeout_seconds:
+        what = f"must be more than openai.timeout_seconds ({openai.timeout_seconds:g}): a turn asks the model and sends"
+        fix = f"write for example lease_seconds = {2 * openai.timeout_seconds:g}"
+        clash("queue.lease_seconds openai.timeout_seconds", what, fix)
+    if queue.backoff_max_seconds < queue.backoff_base_seconds:
+        what = f"must not be less than backoff_base_seconds ({queue.backoff_base_seconds:g})"
+        fix = f"write for example backoff_max_seconds = {100 * queue.backoff_base_seconds:g}"
+        clash("queue.backoff_max_seconds queue.backoff_base_seconds", what, fix)
+    if config.limits.cost_per_day and not openai.price_input_per_million + openai.price_output_per_million:
+        prices = "openai.price_input_per_million openai.price_output_per_million"
+        clash(f"limits.cost_per_day {prices}", "limits nothing while both prices are 0", f"set {prices}")
+
+
+def _resolve_paths(config: Config, folder: Path, note: Note) -> Config:
+    openai, store = config.openai, config.store
+    if openai.instructions_file:
+        file = folder / openai.instructions_file
+        try:
+            if not (instructions := file.read_text(encoding="utf-8-sig").strip()):
+                raise ValueError
+            openai = openai.model_copy(update={"instructions": instructions})
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the name
+            reason = getattr(error, "strerror", None) or "empty, or no text in UTF-8"
+            note("openai.instructions_file", f"can't be read ({reason})", f"look at {file}")
+    store = store.model_copy(update={"url": f"sqlite:///{folder / store.path}"})
+    return config.model_copy(update={"openai": openai, "store": store})
