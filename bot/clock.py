@@ -1,6 +1,7 @@
-"""Where time comes from: a clock that tests control, and the one text form that times have in the database."""
+"""Where time comes from: a clock that tests control, the text form of times in the database, and that for people."""
 
 import asyncio
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -50,3 +51,27 @@ def parse_stamp(text: str) -> datetime:
 def seconds_after(moment: datetime, seconds: float) -> datetime:
     """Return the time so many seconds after `moment`."""
     return moment + timedelta(seconds=seconds)
+
+
+# -- for people to read
+
+
+def age(seconds: float | None) -> str:
+    """Write a duration as people say it: `12 s`, `4 min`, `3 h`, `2 d`; `–` for none."""
+    if seconds is None:
+        return "–"
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    unit, length = next((pair for pair in units if seconds >= pair[1]), units[-1])
+    return f"{int(seconds // length)} {unit}"
+
+
+def readable(text: str | None) -> str:
+    """Write the stamps in a text as people read them: `24 Nov 10:41:07` (UTC); `–` for none."""
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", _day_and_time, text or "–", flags=re.ASCII)
+
+
+def _day_and_time(stamp: re.Match[str]) -> str:
+    try:
+        return f"{parse_stamp(stamp[0]):%d %b %H:%M:%S}"
+    except ValueError:  # a hand edit of the database, for instance
+        return stamp[0]

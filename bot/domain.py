@@ -127,6 +127,7 @@ class Part:
     tries: int
     doubts: int
     sending_at: datetime | None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +220,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Ended unanswered by a rule (a limit, a list): `error` says which. `pause` pauses the user as well."""
+    """Ended unanswered by a rule: `error` says which."""
 
     error: str
     receipt: Receipt | None = None
-    pause: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +247,12 @@ class Released:
     """Give the row back unchanged: nothing is spent, now or at `until` it may be claimed again.
 
     `refused_by` opens that service's circuit with `reason`; its next probe is due after `probe_after_seconds`.
+    `pause` pauses the user for the limit that `reason` names.
     """
 
     until: datetime | None = None
     refused_by: Service | None = None
+    pause: bool = False
     reason: str = ""
     code: str | None = None
     probe_after_seconds: float = 0.0

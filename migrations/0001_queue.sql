@@ -17,7 +17,8 @@ CREATE TABLE users (
   ready_at        TEXT,                        -- from when on their head of line may be claimed; NULL: nothing to claim. Kept by triggers
   served_at       TEXT,                        -- when a slot last ended for them: who was served joins the end
   paused_at       TEXT,                        -- set: they are not answered. UPDATE users SET paused_at=NULL resumes
-  paused_by       TEXT,                        -- who or what paused: page, cli, limit…
+  paused_by       TEXT,                        -- who or what paused: page, cli, limit_per_hour…
+  resumed_at      TEXT,                        -- when they were last resumed: the limits count from then on
   merging_into    INTEGER REFERENCES users (id),  -- the same person as that user: joined as soon as at most one is being answered
   last_message_at TEXT,                        -- their newest message, by its own timestamp: WhatsApp's 24-hour window
   pair_full_at    TEXT,                        -- the limit of sends to one user (GCRA): the time up to which they are used up
@@ -151,17 +152,21 @@ CREATE TABLE audit (
   messages INTEGER         -- how many were changed
 ) STRICT;
 
--- Who is next: what users.ready_at has to be. The triggers below keep the column equal to this view.
-CREATE VIEW readiness AS
+-- Who is next: what users.ready_at has to be. The triggers below keep the column equal to `readiness`;
+-- `heads` says it without the place in the round that served_at gives.
+CREATE VIEW heads AS
 SELECT u.id AS user_id,
        CASE
          WHEN u.paused_at IS NOT NULL OR u.merging_into IS NOT NULL
            OR EXISTS (SELECT 1 FROM outbox l WHERE l.user_id = u.id AND l.state = 'leased')
            OR EXISTS (SELECT 1 FROM users m WHERE m.merging_into = u.id) THEN NULL
-         ELSE (SELECT max(h.received_at, coalesce(h.not_before_at, ''), coalesce(u.served_at, ''))
+         ELSE (SELECT max(h.received_at, coalesce(h.not_before_at, ''))
                  FROM outbox h WHERE h.user_id = u.id AND h.state = 'pending'
                 ORDER BY h.begun_at IS NULL, h.sent_at, h.id LIMIT 1)
        END AS ready_at
+  FROM users u;
+CREATE VIEW readiness AS
+SELECT u.id AS user_id, max((SELECT ready_at FROM heads WHERE user_id = u.id), coalesce(u.served_at, '')) AS ready_at
   FROM users u;
 
 -- Guards: what only the daemon may do.
@@ -197,19 +202,25 @@ BEGIN
 END;
 CREATE TRIGGER outbox_released AFTER UPDATE OF state ON outbox WHEN NEW.state = 'pending' AND OLD.state = 'leased'
 BEGIN
-  UPDATE users SET served_at = max(coalesce(served_at, ''), OLD.leased_at) WHERE id = NEW.user_id;
-  UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = NEW.user_id) WHERE id = NEW.user_id;
+  UPDATE users SET served_at = OLD.leased_at,
+                   ready_at = max((SELECT ready_at FROM heads WHERE user_id = NEW.user_id), OLD.leased_at)
+   WHERE id = NEW.user_id;
 END;
 CREATE TRIGGER outbox_decided AFTER UPDATE OF state ON outbox
 WHEN NEW.state NOT IN ('pending', 'leased') AND OLD.state IN ('pending', 'leased')
 BEGIN
-  UPDATE outbox SET finished_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE id = NEW.id AND NEW.finished_at IS NULL;
   UPDATE replies SET state = 'cancelled' WHERE outbox_id = NEW.id AND state = 'planned';
   UPDATE control SET depth = depth - 1;
   UPDATE users SET depth = depth - 1,
-                   served_at = iif(OLD.state = 'leased', coalesce(NEW.finished_at, OLD.leased_at), served_at)
+                   served_at = iif(OLD.state = 'leased', NEW.finished_at, served_at),
+                   ready_at = max((SELECT ready_at FROM heads WHERE user_id = NEW.user_id),
+                                  coalesce(iif(OLD.state = 'leased', NEW.finished_at, served_at), ''))
    WHERE id = NEW.user_id;
-  UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = NEW.user_id) WHERE id = NEW.user_id;
+END;
+CREATE TRIGGER outbox_ended AFTER UPDATE OF state ON outbox
+WHEN NEW.finished_at IS NULL AND NEW.state NOT IN ('pending', 'leased')
+BEGIN
+  UPDATE outbox SET finished_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE id = NEW.id;
 END;
 CREATE TRIGGER outbox_reopened AFTER UPDATE OF state ON outbox
 WHEN NEW.state = 'pending' AND OLD.state NOT IN ('pending', 'leased')
@@ -245,6 +256,8 @@ END;
 CREATE TRIGGER users_switched AFTER UPDATE OF paused_at, merging_into ON users
 WHEN NEW.paused_at IS NOT OLD.paused_at OR NEW.merging_into IS NOT OLD.merging_into
 BEGIN
+  UPDATE users SET resumed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), paused_by = NULL
+   WHERE id = NEW.id AND NEW.paused_at IS NULL AND OLD.paused_at IS NOT NULL;
   UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = users.id)
    WHERE id IN (NEW.id, NEW.merging_into, OLD.merging_into);
 END;

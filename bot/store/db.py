@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from bot.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+A = TypeVar("A")
 
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
 STORE_AGAIN_SECONDS = 1.0
@@ -22,7 +23,9 @@ STORE_AGAIN_SECONDS = 1.0
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    work: Callable[[sqlite3.Connection], Any]
+    work: Callable[[sqlite3.Connection], Any] | None
+    bulk: Callable[[sqlite3.Connection, list[Any]], Sequence[Any]] | None
+    argument: Any
     done: asyncio.Future[Any]
     give_up_at: float | None
     outcome: tuple[bool, Any] = field(default=(False, None))
@@ -67,25 +70,45 @@ class Database:
         Raises StoreUnavailable when the file can't be written (or stays locked for `give_up_seconds`), and whatever
         `work` raises; nothing of it is stored then. A cancelled caller's work may still be stored.
         """
-        if self._closing:
-            raise StoreUnavailable("the store is closing")
-        loop = asyncio.get_running_loop()
-        give_up_at = None if give_up_seconds is None else loop.time() + give_up_seconds
-        job = _Job(work, loop.create_future(), give_up_at)
-        self._jobs.append(job)
-        self._wake.set()
-        result: T = await job.done
+        result: T = await self._hand_over(work, None, None, give_up_seconds)
         return result
 
     async def keep(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` as `write` does, again and again until it is stored: for what happened outside already."""
+        result: T = await self._until_stored(work, None, None)
+        return result
+
+    async def keep_together(
+        self, bulk: Callable[[sqlite3.Connection, list[A]], Sequence[T]], argument: A
+    ) -> T:
+        """Do as `keep` does with one call of `bulk` for all arguments that gathered; one result for each.
+
+        `bulk` has to be the same object at each call.
+        """
+        result: T = await self._until_stored(None, bulk, argument)
+        return result
+
+    async def _until_stored(self, work: Any, bulk: Any, argument: Any) -> Any:
         while True:
             try:
-                return await self.write(work)
+                return await self._hand_over(work, bulk, argument, None)
             except StoreUnavailable:
                 if self._closing:
                     raise
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
+
+    def _hand_over(
+        self, work: Any, bulk: Any, argument: Any, give_up_seconds: float | None
+    ) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        if self._closing:
+            done.set_exception(StoreUnavailable("the store is closing"))
+            return done
+        give_up_at = None if give_up_seconds is None else loop.time() + give_up_seconds
+        self._jobs.append(_Job(work, bulk, argument, done, give_up_at))
+        self._wake.set()
+        return done
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the reading connection (it can't write) and return its result. Raises StoreUnavailable."""
@@ -194,8 +217,16 @@ def _run_together(connection: sqlite3.Connection, jobs: list[_Job]) -> Exception
             raise _Busy from error
         return error
     try:
+        together: dict[Any, list[_Job]] = {}
         for job in jobs:
-            job.outcome = (True, job.work(connection))
+            if job.work is not None:
+                job.outcome = (True, job.work(connection))
+            else:
+                together.setdefault(job.bulk, []).append(job)
+        for bulk, alike in together.items():
+            results = bulk(connection, [job.argument for job in alike])
+            for job, result in zip(alike, results, strict=True):
+                job.outcome = (True, result)
         connection.execute("COMMIT")
     except Exception as error:  # whatever a caller's function raises is handed back to that caller
         if connection.in_transaction:

@@ -9,7 +9,7 @@ from bot.clock import Clock, parse_stamp, stamp
 from bot.domain import Readiness
 from bot.store.db import Database
 from bot.store.operators import WINDOW
-from bot.store.outbox import Budget
+from bot.store.turns import Budget
 
 Row = dict[str, Any]
 T = TypeVar("T")

@@ -78,7 +78,7 @@ def resume(
         users = _count(db, "SELECT count(*) FROM users WHERE depth > 0")
     else:
         _must_exist(db, user_id)
-        db.execute("UPDATE users SET paused_at = NULL, paused_by = NULL WHERE id = ?", (user_id,))
+        db.execute("UPDATE users SET paused_at = NULL WHERE id = ?", (user_id,))
         users = 1
     _audit(db, now, who, "resume", user_id, skipped[1])
     return users, skipped[1]

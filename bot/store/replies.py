@@ -10,11 +10,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Identity, Part, Receipt, ReplyKind, Status
 
-PART_COLUMNS = "id, part, kind, body, state, tries, doubts, sending_at"
+PART_COLUMNS = "id, part, kind, body, state, tries, doubts, sending_at, error"
 _RANK = {None: 0, "sent": 1, "delivered": 2, "read": 3, "played": 4}
 OVERTAKEN_SECONDS = 60
 OVERTAKEN_MOST = 10_000
@@ -70,11 +71,11 @@ class Overtaken:
         return self._statuses.pop(wamid, ("", []))[1]
 
 
-def part_of(row: Sequence[object]) -> Part:
+def part_of(row: Sequence[Any]) -> Part:
     """Read a Part from PART_COLUMNS."""
-    id_, number, kind, body, state, tries, doubts, sending_at = row
-    moment = parse_stamp(str(sending_at)) if sending_at else None
-    return Part(id_, number, kind, body, state, tries, doubts, moment)  # type: ignore[arg-type]
+    id_, number, kind, body, state, tries, doubts, sending_at, error = row
+    moment = parse_stamp(sending_at) if sending_at else None
+    return Part(id_, number, kind, body, state, tries, doubts, moment, error)
 
 
 def plan(
@@ -97,6 +98,18 @@ def plan(
     return parts
 
 
+def spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
+    """Whether a part of the answer went out, or may have; what was planned besides is cancelled."""
+    db.execute(
+        "UPDATE replies SET state = 'cancelled' WHERE outbox_id = ? AND state = 'planned'", (outbox_id,)
+    )
+    found = db.execute(
+        "SELECT 1 FROM replies WHERE outbox_id = ? AND kind = 'answer' AND state IN ('sending', 'sent')",
+        (outbox_id,),
+    )
+    return found.fetchone() is not None
+
+
 def begin_send(
     db: sqlite3.Connection, part_id: int, token: str, limit: PairLimit, now: datetime
 ) -> Permit | Wait | Settled:
@@ -109,10 +122,10 @@ def begin_send(
     if row is None or row[0] not in ("planned", "sending") or row[7] != token:
         return Settled(row[0] if row and row[7] == token else "cancelled")
     _, callback_id, tries, user_id, phone, bsuid, full_at, _ = row
-    if limit.interval_seconds:
+    if limit.interval_seconds and limit.burst:
         interval = timedelta(seconds=limit.interval_seconds)
         full = max(parse_stamp(full_at), now) if full_at else now
-        free_at = full - interval * max(limit.burst - 1, 0)
+        free_at = full - interval * (limit.burst - 1)
         if free_at > now:
             return Wait(free_at)
         db.execute("UPDATE users SET pair_full_at = ? WHERE id = ?", (stamp(full + interval), user_id))

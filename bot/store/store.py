@@ -8,8 +8,8 @@ from typing import Literal, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
 from bot.domain import Answer, Appended, Batch, Lease, Outcome, Part, Receipt, ReplyKind, Service, Utterance
-from bot.errors import StartError, StoreFull
-from bot.store import inbox, migrate, operators, outbox, replies, turns
+from bot.errors import StoreFull
+from bot.store import claims, inbox, migrate, operators, outbox, replies, turns
 from bot.store.db import Database
 from bot.store.insights import Insights
 
@@ -31,15 +31,16 @@ class Store:
         clock: Clock,
         *,
         door: inbox.Door | None = None,
-        budget: outbox.Budget | None = None,
+        budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
     ) -> None:
         self._db = database
         self._clock = clock
         self._door = door or inbox.Door()
-        self._budget = budget or outbox.Budget()
+        self._budget = budget or turns.Budget()
         self._pair_limit = pair_limit or replies.PairLimit()
         self._overtaken = replies.Overtaken()
+        self._settle_all = self._settle_together  # one object, so that calls are made together
         self.insights = Insights(database, clock, self._budget)
 
     @classmethod
@@ -49,7 +50,7 @@ class Store:
         *,
         clock: Clock,
         door: inbox.Door | None = None,
-        budget: outbox.Budget | None = None,
+        budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
     ) -> "Store":
         """Create the file or bring it up to date, and open it. Raises StartError."""
@@ -57,7 +58,7 @@ class Store:
         return cls(await Database.open(path), clock, door=door, budget=budget, pair_limit=pair_limit)
 
     @classmethod
-    async def open_existing(cls, path: Path, *, clock: Clock, budget: outbox.Budget | None = None) -> "Store":
+    async def open_existing(cls, path: Path, *, clock: Clock, budget: turns.Budget | None = None) -> "Store":
         """Open a file as it is, for the terminal's commands. Raises StartError."""
         migrate.check_file(path)
         return cls(await Database.open(path), clock, budget=budget)
@@ -88,7 +89,7 @@ class Store:
 
     async def adopt(self) -> int:
         """Take over what a dead process left leased; return how many rows."""
-        return await self._db.keep(outbox.adopt)
+        return await self._db.keep(claims.adopt)
 
     async def listening(self) -> bool:
         """Note that webhooks can arrive now; True when that hadn't been so for over a minute."""
@@ -104,18 +105,21 @@ class Store:
     async def claim(self, free: int) -> tuple[Sequence[Lease], datetime | None]:
         """Lease up to `free` heads of line; when there are none, also the time when the next gets ready."""
         now = self._clock.now()
-        leases, following = await self._db.keep(lambda db: outbox.claim(db, free, now, self._budget))
+        leases, following = await self._db.keep(lambda db: claims.claim(db, free, now, self._budget))
         return leases, parse_stamp(following) if following else None
 
     async def settle(self, lease: Lease, outcome: Outcome, *, claim: bool) -> Lease | None:
         """Store what came of a turn; with `claim`, lease the next head in the same transaction."""
+        return await self._db.keep_together(self._settle_all, (lease, outcome, claim))
+
+    def _settle_together(
+        self, db: sqlite3.Connection, ended: Sequence[tuple[Lease, Outcome, bool]]
+    ) -> Sequence[Lease | None]:
         now = self._clock.now()
-
-        def work(db: sqlite3.Connection) -> Sequence[Lease]:
-            outbox.settle(db, lease, outcome, now, self._overtaken)
-            return outbox.claim(db, 1, now, self._budget)[0] if claim else ()
-
-        return next(iter(await self._db.keep(work)), None)
+        outbox.settle(db, [(lease, outcome) for lease, outcome, _ in ended], now, self._overtaken)
+        leases, _ = claims.claim(db, sum(claim for _, _, claim in ended), now, self._budget)
+        fresh = iter(leases)
+        return [next(fresh, None) if claim else None for _, _, claim in ended]
 
     async def plan(
         self,
@@ -130,13 +134,16 @@ class Store:
     ) -> list[Part]:
         """Store what will be sent, before anything is: from here on the model is never asked again.
 
-        `error` is the reason that the row will end with after an apology or notice. Raises LeaseLost.
+        `error` is the reason that the row will end with after an apology or notice. No apology is planned, and
+        nothing returned, when a part of the answer may have gone out. Raises LeaseLost.
         """
         now, lead = self._clock.now(), lease.messages[0].id
 
         def work(db: sqlite3.Connection) -> list[Part]:
             _hold(db, lease)
-            if error is not None:
+            if kind == "apology" and replies.spoken(db, lead):
+                return []
+            if kind != "answer":
                 db.execute("UPDATE outbox SET error = ? WHERE id = ?", (error, lead))
             if notice is not None:
                 db.execute(f"UPDATE users SET {notice} = ? WHERE id = ?", (stamp(now), lease.user_id))
@@ -159,6 +166,11 @@ class Store:
 
         return await self._db.keep(work)
 
+    async def record_sent(self, receipt: Receipt) -> None:
+        """Store that the Graph API took a part, where nothing else is to be stored with it."""
+        now = stamp(self._clock.now())
+        await self._db.keep(lambda db: replies.record_sent(db, receipt, now, self._overtaken))
+
     async def refuse_part(self, part: Part, error: str, *, final: bool) -> None:
         """Store that a send was refused: the part is planned again, or failed for good."""
         await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
@@ -171,6 +183,11 @@ class Store:
         """Return what a user had already, for the limits."""
         now = self._clock.now()
         return await self._db.read(lambda db: turns.standing(db, user_id, now))
+
+    async def prune(self, keep_days: int, most: int) -> int:
+        """Delete up to `most` messages that were decided over `keep_days` ago, with all that hangs on them."""
+        before = stamp(self._clock.now() - timedelta(days=keep_days))
+        return await self._db.keep(lambda db: outbox.prune(db, before, most))
 
     # -- operators
 

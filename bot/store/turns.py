@@ -20,17 +20,36 @@ class Standing:
     limited_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the model may cost in a UTC day: 0 is no limit; prices per million tokens."""
+
+    per_day: float = 0.0
+    input_price: float = 0.0
+    output_price: float = 0.0
+
+    def spent(self, db: sqlite3.Connection, now: datetime) -> bool:
+        """Whether today's budget is used up."""
+        return bool(self.per_day) and self.cost(db, now) >= self.per_day
+
+    def cost(self, db: sqlite3.Connection, now: datetime) -> float:
+        """Return what the model cost today so far."""
+        row = db.execute(
+            "SELECT input_tokens, output_tokens FROM usage WHERE day = ?", (f"{now:%Y-%m-%d}",)
+        ).fetchone() or (0, 0)
+        return float(row[0] * self.input_price + row[1] * self.output_price) / 1_000_000
+
+
 def standing(db: sqlite3.Connection, user_id: int, now: datetime) -> Standing:
     """Count what a user got; bounded by the limits themselves, as who reaches them gets no more."""
     hour, day = stamp(now - timedelta(hours=1)), stamp(now - timedelta(days=1))
     row = db.execute(
-        """SELECT count(*) FILTER (WHERE planned_at > ?2), count(*), noticed_at, limited_at
-             FROM users LEFT JOIN replies r ON r.user_id = users.id AND planned_at > ?3 AND kind = 'answer' AND part = 1
+        """SELECT count(r.id) FILTER (WHERE planned_at > ?2), count(r.id), noticed_at, limited_at
+             FROM users LEFT JOIN replies r ON r.user_id = users.id AND kind = 'answer' AND part = 1
+                  AND planned_at > max(?3, coalesce(resumed_at, ''))
             WHERE users.id = ?1""",
         (user_id, hour, day),
     ).fetchone()
-    if row[1] == 0:
-        row = (0, 0, *row[2:])
     noticed, limited = (parse_stamp(text) if text else None for text in row[2:])
     return Standing(row[0], row[1], noticed, limited)
 

@@ -1,0 +1,274 @@
+"""The composition root: builds the parts from the configuration, starts them in order, drains and closes them."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from bot.bell import Bell
+from bot.clock import Clock, SystemClock
+from bot.config import Config
+from bot.domain import Handler
+from bot.errors import StartError
+from bot.health import Health
+from bot.janitor import Janitor
+from bot.scheduler import Scheduler
+from bot.sender import Confirmation, NumberLimit, Sender
+from bot.store.inbox import Door
+from bot.store.replies import PairLimit
+from bot.store.store import Store
+from bot.store.turns import Budget
+from bot.systemd import notify
+from bot.turn import Rules, Turn
+from bot.web.admin import admin_app
+from bot.web.guard import Guard
+from bot.web.public import public_app
+from bot.web.server import runner
+from bot.whatsapp.client import GraphClient
+
+log = structlog.get_logger(__name__)
+BACKLOG = 1024
+
+
+class Daemon:
+    """The whole bot in one object: `async with running(config)` serves until the block ends."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None, handler: Handler | None = None) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._handler = handler
+        self.health = Health()
+        self.public_url = self.admin_url = ""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Daemon"]:
+        """Start everything, and at the end drain and close it. Raises StartError, with nothing left behind."""
+        config = self._config
+        async with contextlib.AsyncExitStack() as stack:
+            public = stack.enter_context(_listen("server", config.server.host, config.server.port))
+            admin = stack.enter_context(_listen("admin", config.admin.host, config.admin.port))
+            guard = Guard(
+                token=config.admin.token.get_secret_value(),
+                exposed=config.admin.exposed,
+                allowed_hosts=config.admin.allowed_hosts,
+            )
+            stack.enter_context(_only_instance(config.store.path))
+            bell = Bell()
+            store = await self._open_store()
+            stack.push_async_callback(store.close)
+            adopted = await store.adopt()
+            session = await stack.enter_async_context(_session(config.queue.concurrency))
+            graph = self._graph(session)
+            handler = self._handler or _openai_handler(config, self._clock)
+            stack.push_async_callback(handler.close)
+
+            secrets = config.whatsapp
+            public_side = public_app(
+                phone_number_id=secrets.phone_number_id,
+                app_secret=secrets.app_secret.get_secret_value(),
+                verify_token=secrets.verify_token.get_secret_value(),
+                store=store,
+                bell=bell,
+            )
+            admin_side = admin_app(store=store, bell=bell, health=self.health, guard=guard)
+            self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
+            self.public_url = await stack.enter_async_context(_serving(public_side, public))
+            scheduler = self._scheduler(store, graph, handler, bell, was_deaf=await store.listening())
+            stack.enter_context(
+                _owned(Janitor(store, self.health, self._clock, config.store.keep_days).run())
+            )
+            scheduler.start()
+            self.health.clear("start")
+            notify("READY=1")
+            log.info("ready", public=self.public_url, admin=self.admin_url, taken_over=adopted)
+            try:
+                yield self
+            finally:
+                # The public listener stays open meanwhile: it only writes, and statuses settle sends.
+                self.health.set("stop", "stopping")
+                notify("STOPPING=1")
+                log.info("draining", seconds=config.queue.drain_seconds)
+                await scheduler.drain(config.queue.drain_seconds)
+
+    async def _open_store(self) -> Store:
+        config = self._config
+        return await Store.open(
+            config.store.path,
+            clock=self._clock,
+            door=Door(
+                config.queue.max_depth_total,
+                config.queue.max_depth_per_user,
+                config.limits.allow,
+                config.limits.deny,
+            ),
+            budget=budget_of(config),
+            pair_limit=PairLimit(config.whatsapp.pair_interval_seconds, config.whatsapp.pair_burst),
+        )
+
+    def _graph(self, session: aiohttp.ClientSession) -> GraphClient:
+        whatsapp = self._config.whatsapp
+        return GraphClient(
+            session,
+            base_url=whatsapp.base_url,
+            api_version=whatsapp.api_version,
+            phone_number_id=whatsapp.phone_number_id,
+            access_token=whatsapp.access_token.get_secret_value(),
+            app_secret=whatsapp.app_secret.get_secret_value() if whatsapp.appsecret_proof else "",
+            number_rules=whatsapp.number_rules,
+        )
+
+    def _scheduler(
+        self, store: Store, graph: GraphClient, handler: Handler, bell: Bell, *, was_deaf: bool
+    ) -> Scheduler:
+        config, now = self._config, self._clock.now()
+        confirmation = Confirmation(
+            config.whatsapp.confirm_seconds, config.whatsapp.confirm_after_downtime_seconds, now, was_deaf
+        )
+        limit = NumberLimit(config.whatsapp.sends_per_second, now)
+        turn = Turn(
+            store=store,
+            sender=Sender(store, graph, self._clock, limit, confirmation),
+            reader=graph,
+            handler=handler,
+            clock=self._clock,
+            rules=rules_of(config),
+        )
+        return Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
+
+
+def run(config: Config) -> int:
+    """Run the daemon until SIGTERM or SIGINT; return the exit code. Raises StartError."""
+    asyncio.run(_run(config))
+    return 0
+
+
+async def _run(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_ in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_, stop.set)
+    async with Daemon(config).running():
+        await stop.wait()
+    log.info("stopped")
+
+
+def budget_of(config: Config) -> Budget:
+    """Read the day's budget and the prices from the configuration."""
+    openai = config.openai
+    return Budget(config.limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million)
+
+
+def rules_of(config: Config) -> Rules:
+    """Read what a turn goes by from the configuration."""
+    queue, limits, replies = config.queue, config.limits, config.replies
+    return Rules(
+        max_attempts=queue.max_attempts,
+        max_age_seconds=queue.max_age_seconds,
+        backoff_base_seconds=queue.backoff_base_seconds,
+        backoff_max_seconds=queue.backoff_max_seconds,
+        lease_seconds=queue.lease_seconds,
+        history_messages=config.openai.history_messages,
+        history_characters=config.openai.history_characters,
+        answers_per_hour=limits.answers_per_user_per_hour,
+        answers_per_day=limits.answers_per_user_per_day,
+        reply_error=replies.error,
+        reply_unsupported=replies.unsupported,
+        reply_limit=replies.limit,
+    )
+
+
+def _openai_handler(config: Config, clock: Clock) -> Handler:
+    from bot.model.handler import (
+        OpenAIHandler,
+    )  # the openai package takes half a second: only where it is used
+
+    return OpenAIHandler(
+        api_key=config.openai.api_key.get_secret_value(),
+        base_url=config.openai.base_url,
+        model=config.openai.model,
+        api=config.openai.api,
+        instructions=config.openai.render_instructions,
+        timeout_seconds=config.openai.timeout_seconds,
+        clock=clock,
+    )
+
+
+def _session(concurrency: int) -> aiohttp.ClientSession:
+    # A send, a read mark and a probe for each turn: none waits for a connection and looks like a dead service.
+    connector = aiohttp.TCPConnector(limit=2 * concurrency + 2, keepalive_timeout=30)
+    return aiohttp.ClientSession(connector=connector, auto_decompress=True)
+
+
+@contextlib.contextmanager
+def _listen(section: str, host: str, port: int) -> Iterator[socket.socket]:
+    """Bind a port before anything else is opened, so that one that is taken leaves everything untouched."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartError(
+            f"{section}.host = {host!r} is no address of this machine: {error.strerror}"
+        ) from error
+    with listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError as error:
+            raise StartError(
+                f"can't listen on {host} port {port}: {error.strerror}; stop what uses it, or set {section}.port"
+            ) from error
+        yield listener
+
+
+@contextlib.asynccontextmanager
+async def _serving(app: web.Application, listener: socket.socket) -> AsyncIterator[str]:
+    app_runner = runner(app)
+    await app_runner.setup()
+    try:
+        await web.SockSite(app_runner, listener, backlog=BACKLOG).start()
+        host, port = listener.getsockname()[:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        await app_runner.cleanup()
+
+
+@contextlib.contextmanager
+def _only_instance(database: Path) -> Iterator[None]:
+    """Hold the lock file beside the database while the daemon runs. Raises StartError when another one does."""
+    lock = database.with_name(database.name + ".lock")
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(
+            f"can't write in {database.parent}: {error.strerror}; create the folder or name another in store.url"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(
+                f"another bot runs on {database}: stop it first, or name another file"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def _owned(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(ended, Exception):
+            log.error("a side task broke", exc_info=ended)

@@ -1,0 +1,51 @@
+"""What has to be done now and then: note that we listen, watch the file, take out what is old."""
+
+import asyncio
+
+import structlog
+
+from bot.clock import Clock
+from bot.errors import StoreUnavailable
+from bot.health import Health
+from bot.store.store import Store
+
+log = structlog.get_logger(__name__)
+ROUND_SECONDS = 15.0  # well under the minute after which the daemon counts as having been deaf
+PRUNE_EVERY_ROUNDS = 240
+PRUNE_BATCH = 500
+
+
+class Janitor:
+    """Go round until cancelled."""
+
+    def __init__(self, store: Store, health: Health, clock: Clock, keep_days: int) -> None:
+        self._store = store
+        self._health = health
+        self._clock = clock
+        self._keep_days = keep_days
+
+    async def run(self) -> None:
+        """Work for ever, a round every 15 seconds."""
+        rounds = 0
+        while True:
+            if rounds % PRUNE_EVERY_ROUNDS == 0:
+                await self._prune()
+            await self._clock.sleep(ROUND_SECONDS)
+            try:
+                await asyncio.wait_for(self._store.listening(), ROUND_SECONDS)
+            except (TimeoutError, StoreUnavailable):
+                self._health.set(
+                    "file", f"the file can't be written: {self._store.trouble or 'it does not answer'}"
+                )
+            else:
+                self._health.clear("file")
+            rounds += 1
+
+    async def _prune(self) -> None:
+        """Take out decided messages older than `store.keep_days`, in batches that delay nobody."""
+        total = 0
+        while taken := await self._store.prune(self._keep_days, PRUNE_BATCH):
+            total += taken
+            await self._clock.sleep(0.1)
+        if total:
+            log.info("pruned", messages=total)

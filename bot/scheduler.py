@@ -1,0 +1,120 @@
+"""Claim the heads of ready users, run their turns, store the outcomes; drain. Nothing about the queue is kept here."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from bot.bell import Bell
+from bot.clock import Clock
+from bot.domain import Failed, Lease, Outcome, Released, Retry
+from bot.errors import StoreUnavailable
+from bot.store.store import LeaseLost, Store
+
+log = structlog.get_logger(__name__)
+BREAKS_MOST = 5
+LOOK_SECONDS = 1.0  # a hand edit rings no bell
+
+
+class Scheduler:
+    """Run up to `concurrency` turns at once; a slot that ends claims the next head in the transaction that ends it."""
+
+    def __init__(
+        self,
+        store: Store,
+        run_turn: Callable[[Lease], Awaitable[Outcome]],
+        bell: Bell,
+        clock: Clock,
+        concurrency: int,
+    ) -> None:
+        self._store = store
+        self._run_turn = run_turn
+        self._bell = bell
+        self._clock = clock
+        self._concurrency = concurrency
+        self._slots: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._loop = asyncio.create_task(self._claim_loop(), name="scheduler")
+        self._loop.add_done_callback(_stop_loudly)
+
+    async def drain(self, seconds: float) -> None:
+        """Claim nothing new, give running turns so long, and give back what isn't finished: nothing is spent."""
+        self._stopping = True
+        self._bell.ring()
+        if self._loop is not None:
+            await asyncio.wait([self._loop], timeout=seconds)
+            self._loop.cancel()
+        if self._slots:
+            _, unfinished = await asyncio.wait(self._slots, timeout=seconds)
+            for slot in unfinished:
+                slot.cancel()
+            if unfinished:
+                await asyncio.wait(unfinished)
+
+    async def _claim_loop(self) -> None:
+        while not self._stopping:
+            free = self._concurrency - len(self._slots)
+            leases, following = await self._store.claim(free) if free > 0 else ((), None)
+            for lease in leases:
+                slot = asyncio.create_task(self._slot(lease), name=f"slot-m{lease.messages[0].id}")
+                self._slots.add(slot)
+                slot.add_done_callback(self._slot_ended)
+            if not leases:
+                wait = (following - self._clock.now()).total_seconds() if following else LOOK_SECONDS
+                await self._bell.wait(min(max(wait, 0.001), LOOK_SECONDS))
+
+    async def _slot(self, first: Lease) -> None:
+        lease: Lease | None = first
+        while lease is not None:
+            try:
+                outcome = Released() if self._stopping else await self._outcome(lease)
+            except asyncio.CancelledError:
+                await self._store.settle(lease, Released(), claim=False)
+                raise
+            settling = asyncio.ensure_future(self._store.settle(lease, outcome, claim=not self._stopping))
+            try:
+                lease = await asyncio.shield(settling)
+            except asyncio.CancelledError:
+                following = await settling
+                if following is not None:
+                    await self._store.settle(following, Released(), claim=False)
+                raise
+
+    async def _outcome(self, lease: Lease) -> Outcome:
+        began = time.perf_counter()
+        try:
+            outcome = await self._run_turn(lease)
+        except LeaseLost:
+            outcome = Released()
+        except (
+            Exception
+        ):  # a defect of ours must not stop the other users: this message counts as "try later"
+            log.exception("turn broke", user=f"u{lease.user_id}", message=lease.messages[0].id)
+            defect = "an error inside the bot, see its log"
+            outcome = Retry(2.0**lease.attempts, defect) if lease.attempts < BREAKS_MOST else Failed(defect)
+        line = log.warning if isinstance(outcome, Failed | Retry) else log.info
+        line(
+            "turn",
+            user=f"u{lease.user_id}",
+            message=lease.messages[0].id,
+            outcome=type(outcome).__name__.lower(),
+            error=getattr(outcome, "error", None) or getattr(outcome, "reason", None) or None,
+            ms=round((time.perf_counter() - began) * 1000),
+        )
+        return outcome
+
+    def _slot_ended(self, slot: asyncio.Task[None]) -> None:
+        self._slots.discard(slot)
+        self._bell.ring()
+        if not slot.cancelled() and (error := slot.exception()) and not isinstance(error, StoreUnavailable):
+            log.error("slot broke", exc_info=error)
+
+
+def _stop_loudly(loop: asyncio.Task[None]) -> None:
+    if not loop.cancelled() and (error := loop.exception()) is not None:
+        log.error("scheduler broke", exc_info=error)

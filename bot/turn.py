@@ -1,0 +1,243 @@
+"""One message's way to its answer: limits, typing, history, the handler, the plan, and what an error makes of it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from bot.backoff import backoff_seconds
+from bot.clock import Clock, seconds_after
+from bot.domain import (
+    Answer,
+    Cancelled,
+    Done,
+    Failed,
+    Handler,
+    Lease,
+    Outcome,
+    Part,
+    Question,
+    Released,
+    Retry,
+)
+from bot.errors import Kind, ServiceError
+from bot.sender import Sender
+from bot.store.store import Store
+from bot.whatsapp.markdown import to_whatsapp
+from bot.whatsapp.split import split
+
+log = structlog.get_logger(__name__)
+WINDOW = timedelta(hours=24)  # WhatsApp's: free text only so long after the person's last message
+NOTICE_EVERY = timedelta(minutes=10)
+TYPING_SECONDS = 20.0  # the indicator goes after 25 s
+TYPING_GRACE_SECONDS = 2.0
+PAIR_SECONDS = 4.0
+EVERYBODY_SECONDS = 5.0
+
+
+class Reader(Protocol):
+    """What shows the person that their message was seen."""
+
+    async def mark_read(self, wamid: str, *, typing: bool) -> None:
+        """Mark a message as read and show "typing…". Raises ServiceError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The figures of bot.toml that a turn goes by."""
+
+    max_attempts: int
+    max_age_seconds: float
+    backoff_base_seconds: float
+    backoff_max_seconds: float
+    lease_seconds: float
+    history_messages: int
+    history_characters: int
+    answers_per_hour: int
+    answers_per_day: int
+    reply_error: str
+    reply_unsupported: str
+    reply_limit: str
+
+
+class Turn:
+    """Answer a leased message. Every way out is an Outcome."""
+
+    def __init__(
+        self, *, store: Store, sender: Sender, reader: Reader, handler: Handler, clock: Clock, rules: Rules
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._reader = reader
+        self._handler = handler
+        self._clock = clock
+        self._rules = rules
+
+    async def run(self, lease: Lease) -> Outcome:
+        """Bring a message to its outcome, within `lease_seconds` (and one more send, where it ends in an apology)."""
+        try:
+            async with asyncio.timeout(self._rules.lease_seconds):
+                return await self._answer(lease)
+        except ServiceError as error:
+            return await self._outcome_of(error, lease)
+        except TimeoutError:
+            hung = ServiceError("model", Kind.LATER, "the turn took longer than queue.lease_seconds")
+            return await self._outcome_of(hung, lease)
+
+    async def _answer(self, lease: Lease) -> Outcome:
+        now = self._clock.now()
+        if now - lease.last_message_at > WINDOW:
+            return Failed("expired")
+        if lease.parts:
+            return await self._deliver(
+                lease, [part for part in lease.parts if part.kind != "answer"] or lease.parts
+            )
+        if not lease.manual and now - lease.messages[0].sent_at > timedelta(
+            seconds=self._rules.max_age_seconds
+        ):
+            return Failed("expired")
+        if lease.crashes >= self._rules.max_attempts:
+            return await self._apologise(lease, f"the daemon died {lease.crashes} times while answering it")
+        return await self._within_limits(lease)
+
+    async def _within_limits(self, lease: Lease) -> Outcome:
+        now, rules = self._clock.now(), self._rules
+        standing = await self._store.standing(lease.user_id)
+        if rules.answers_per_hour and standing.answers_hour >= rules.answers_per_hour:
+            log.warning(
+                "limit", user=f"u{lease.user_id}", limit="answers_per_user_per_hour", outcome="paused"
+            )
+            return Released(pause=True, reason="limit_per_hour")
+        if rules.answers_per_day and standing.answers_day >= rules.answers_per_day:
+            if standing.limited_at and now - standing.limited_at < timedelta(days=1):
+                return Cancelled("limit_per_day")
+            parts = await self._store.plan(
+                lease, "notice", [rules.reply_limit], error="limit_per_day", notice="limited_at"
+            )
+            return await self._deliver(lease, parts, error="limit_per_day")
+        if not any(message.body for message in lease.messages):
+            if standing.noticed_at and now - standing.noticed_at < NOTICE_EVERY:
+                return Done()
+            parts = await self._store.plan(lease, "notice", [rules.reply_unsupported], notice="noticed_at")
+            return await self._deliver(lease, parts)
+        return await self._from_handler(lease)
+
+    async def _from_handler(self, lease: Lease) -> Outcome:
+        began = time.perf_counter()
+        async with self._typing(lease):
+            answer = await self._ask(lease)
+        bodies = [part for text in answer.parts for part in split(to_whatsapp(text))]
+        spent = round((time.perf_counter() - began) * 1000)
+        parts = await self._store.plan(lease, "answer", bodies, answer=answer, duration_ms=spent)
+        return await self._deliver(lease, parts)
+
+    async def _ask(self, lease: Lease) -> Answer:
+        most, characters = self._rules.history_messages, self._rules.history_characters
+        while True:
+            history = await self._store.history(lease.user_id, most, characters)
+            lead = lease.messages[0]
+            question = Question(f"m{lead.id}", lease.messages, history, lease.name)
+            try:
+                return await self._handler.answer(question)
+            except ServiceError as error:
+                if error.kind is not Kind.TOO_LONG or not history:
+                    raise
+                most = len(history) // 2
+            except Exception as error:  # an owner's handler may raise anything: it counts as "try later"
+                log.exception("handler failed", user=f"u{lease.user_id}", message=lead.id)
+                raise ServiceError(
+                    "model", Kind.LATER, f"the handler raised {type(error).__name__}"
+                ) from error
+
+    async def _deliver(self, lease: Lease, parts: Sequence[Part], error: str | None = None) -> Outcome:
+        """Send a plan; its kind says how the row ends. An apology or notice that fails is not apologised for."""
+        kind, reason = (parts[0].kind if parts else "answer"), error or lease.error
+        try:
+            outcome = await self._sender.deliver(lease, parts)
+        except ServiceError as failure:
+            if kind == "answer":
+                raise
+            return self._wait_or_retry(failure, lease) or Failed(reason or failure.reason)
+        if isinstance(outcome, Done) and kind == "apology":
+            return Failed(reason or "failed", outcome.receipt)
+        if isinstance(outcome, Done) and kind == "notice" and reason:
+            return Cancelled(reason, outcome.receipt)
+        return outcome
+
+    async def _apologise(self, lease: Lease, error: str) -> Outcome:
+        """Set the message aside and say so to its user, unless something of its answer may have gone out."""
+        parts = await self._store.plan(lease, "apology", [self._rules.reply_error], error=error)
+        return await self._deliver(lease, parts, error) if parts else Failed(error)
+
+    async def _outcome_of(self, error: ServiceError, lease: Lease) -> Outcome:
+        """Map every kind of error to what becomes of the message: the one place that does."""
+        if (outcome := self._wait_or_retry(error, lease)) is not None:
+            return outcome
+        if error.kind is Kind.EXPIRED:
+            return Failed("expired")
+        if error.kind is Kind.UNREACHABLE:
+            return Failed(error.reason)
+        return await self._apologise(lease, error.reason)
+
+    def _wait_or_retry(self, error: ServiceError, lease: Lease) -> Outcome | None:
+        now, rules = self._clock.now(), self._rules
+        match error.kind:
+            case Kind.DOWN | Kind.REFUSED:
+                return Released(
+                    refused_by=error.service,
+                    reason=error.reason,
+                    code=error.code,
+                    probe_after_seconds=error.retry_after or 0.0,
+                )
+            case Kind.PAIR:
+                return Released(seconds_after(now, error.retry_after or PAIR_SECONDS))
+            case Kind.EVERYBODY:
+                until = seconds_after(now, error.retry_after or EVERYBODY_SECONDS)
+                self._sender.hold(until)
+                return Released(until)
+            case Kind.LATER if lease.probe:  # the circuit is open: nothing is spent
+                return Released(refused_by=error.service, reason=error.reason, code=error.code)
+            case Kind.LATER if lease.attempts + 1 < rules.max_attempts:
+                wait = backoff_seconds(
+                    lease.attempts + 1,
+                    base=rules.backoff_base_seconds,
+                    maximum=rules.backoff_max_seconds,
+                    retry_after=error.retry_after,
+                )
+                return Retry(wait, error.reason, error.code)
+        return None
+
+    @contextlib.asynccontextmanager
+    async def _typing(self, lease: Lease) -> AsyncIterator[None]:
+        """Show "typing…" while the handler thinks; a mark under way ends before the reply, or it would outlive it."""
+        wamid, marking = lease.messages[-1].wamid, asyncio.Lock()
+
+        async def keep() -> None:
+            while True:
+                async with marking:
+                    try:
+                        await self._reader.mark_read(wamid, typing=True)
+                    except ServiceError as error:
+                        log.debug(
+                            "typing",
+                            user=f"u{lease.user_id}",
+                            outcome=error.kind.name.lower(),
+                            code=error.code,
+                        )
+                await self._clock.sleep(TYPING_SECONDS)
+
+        typing = asyncio.create_task(keep(), name=f"typing-m{lease.messages[0].id}")
+        try:
+            yield
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TYPING_GRACE_SECONDS), marking:
+                    pass
+        finally:
+            typing.cancel()
+            await asyncio.gather(typing, return_exceptions=True)
