@@ -48,12 +48,16 @@ class Bubble:
     quotes: str = ""  # wamid
     payload: dict[str, Any] = field(default_factory=dict)  # the webhook that brought it, to deliver it again
 
+    def as_json(self) -> dict[str, Any]:
+        """Give what the phone shows of it."""
+        return {key: value for key, value in asdict(self).items() if key != "payload"}
+
 
 class Chats:
     """Keep customers and their chats, newest last; feed what happens to whoever subscribed.
 
     Events are dicts with a `type`: {"type": "bubble", "bubble": {…}}, {"type": "tick", "customer", "id", "tick"},
-    {"type": "typing", "customer", "on"}.
+    {"type": "typing", "customer", "on"}, {"type": "call", "customer", "service", …}: a request that ended.
     """
 
     def __init__(self, changed: Callable[[], None], *, limit: int = 1000) -> None:
@@ -110,7 +114,7 @@ class Chats:
                 self._wrote.popitem(last=False)
         else:
             self.set_typing(bubble.customer, on=False)
-        self._tell({"type": "bubble", "bubble": asdict(bubble)})
+        self.tell({"type": "bubble", "bubble": bubble.as_json()})
 
     def bubble(self, wamid: str) -> Bubble | None:
         """Give one message, wherever it is."""
@@ -131,7 +135,7 @@ class Chats:
         )
         if rises:
             bubble.tick = tick
-            self._tell({"type": "tick", "customer": bubble.customer, "id": wamid, "tick": tick})
+            self.tell({"type": "tick", "customer": bubble.customer, "id": wamid, "tick": tick})
 
     def read(self, wamid: str, *, typing: bool) -> None:
         """Mark a customer's message read, and with it all earlier ones; show the typing dots."""
@@ -155,7 +159,7 @@ class Chats:
             loop = asyncio.get_running_loop()
             self.typing[key] = loop.call_later(TYPING_SECONDS, lambda: self.set_typing(key, on=False))
         if on or timer is not None:
-            self._tell({"type": "typing", "customer": key, "on": on})
+            self.tell({"type": "typing", "customer": key, "on": on})
 
     def restore(self, bubbles: Iterable[Bubble]) -> None:
         """Fill chats with an earlier conversation, oldest first, without telling anyone."""
@@ -182,7 +186,8 @@ class Chats:
         for queue in self._feeds:
             queue.put_nowait(None)
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def tell(self, event: dict[str, Any]) -> None:
+        """Give an event to every feed."""
         for queue in list(self._feeds):
             queue.put_nowait(event)
             if queue.qsize() > 2 * self._limit:

@@ -38,8 +38,11 @@ class Entry:
 class Journal:
     """Keep entries in order, the last `limit` of each service (0: all), and wake whoever waits for one."""
 
-    def __init__(self, *, keep: bool = True, limit: int = 0) -> None:
+    def __init__(
+        self, *, keep: bool = True, limit: int = 0, ended: Callable[[Entry], None] = lambda entry: None
+    ) -> None:
         self._keep = keep
+        self._ended = ended
         self._entries: dict[str, deque[Entry]] = defaultdict(lambda: deque(maxlen=limit or None))
         self._number = 0
         self._waiters: set[asyncio.Event] = set()
@@ -61,6 +64,7 @@ class Journal:
     def end(self, entry: Entry, *, status: int = 0, code: int | str = 0) -> None:
         """Note how a request was answered; status 0 is no answer at all."""
         entry.ended_at, entry.status, entry.code = time.monotonic(), status, code
+        self._ended(entry)
         self.notify()
 
     def notify(self) -> None:

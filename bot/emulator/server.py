@@ -18,7 +18,7 @@ from bot.emulator.control import Control
 from bot.emulator.delivery import Deliveries, card
 from bot.emulator.faults import Faults
 from bot.emulator.graph import GraphApi
-from bot.emulator.journal import Journal
+from bot.emulator.journal import Entry, Journal
 from bot.emulator.lean import LeanApi
 from bot.emulator.model import ModelApi
 from bot.emulator.settings import Settings
@@ -36,7 +36,7 @@ class Emulator:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self.log = Journal(keep=self.settings.log, limit=self.settings.log_limit)
+        self.log = Journal(keep=self.settings.log, limit=self.settings.log_limit, ended=self._show)
         self.faults = Faults(self.settings.seed)
         self.chats = Chats(self.log.notify)
         self.deliveries = Deliveries(self.settings, self.log, self.chats)
@@ -67,7 +67,7 @@ class Emulator:
         """Open the server. Raises OSError when the port is taken."""
         try:
             await self._open()
-        except BaseException:
+        except BaseException:  # a start that was cancelled leaves nothing open either
             await self.close()
             raise
 
@@ -191,6 +191,17 @@ class Emulator:
     def _customer(self, who: Who) -> Customer:
         return who if isinstance(who, Customer) else self.chats.meet(who)
 
+    def _show(self, entry: Entry) -> None:
+        bubble = self.chats.bubble(entry.wamid.partition(" ")[0])
+        shown = {key: getattr(entry, key) for key in ("service", "status", "code", "fault", "typing")}
+        took = round(((entry.ended_at or entry.began_at) - entry.began_at) * 1000)
+        about = {
+            "customer": bubble.customer if bubble else entry.user,
+            "what": _about(entry.request),
+            "ms": took,
+        }
+        self.chats.tell({"type": "call", **shown, **about})
+
     def _last(self, who: Who) -> Bubble:
         for bubble in reversed(self.chats.bubbles[self._customer(who).key].values()):
             if bubble.payload:
@@ -212,6 +223,15 @@ class Emulator:
 def _messages(payload: payloads.Json) -> list[payloads.Json]:
     found: list[payloads.Json] = payload["entry"][0]["changes"][0]["value"]["messages"]
     return found
+
+
+def _about(request: Any) -> str:
+    """Name what a webhook carries: the status, or the number of messages."""
+    try:
+        value = request["entry"][0]["changes"][0]["value"]
+        return str(value["statuses"][0]["status"] if "statuses" in value else len(value["messages"]))
+    except (KeyError, IndexError, TypeError):
+        return ""  # no webhook, or one that is odd on purpose
 
 
 def _shown(message: payloads.Json) -> str:

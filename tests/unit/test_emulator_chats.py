@@ -105,10 +105,13 @@ async def test_the_feed_tells_what_the_phone_shows(client: ClientSession) -> Non
             await emu.wait_for(lambda: emu.chats.bubble("wamid.1"))
             await post(client, emu, read("wamid.1"))
             await post(client, emu, text("hello Ana"))
-            await emu.wait_for(lambda: len(seen) >= 6)
+            await emu.wait_for(lambda: len([event for event in seen if event["type"] != "call"]) == 6)
             await emu.close()
             await asyncio.wait_for(following, 5)
-    told = [(event["type"], event.get("tick") or event.get("on", "")) for event in seen]
+    calls = [event for event in seen if event["type"] == "call"]
+    assert ("graph.send", ana.key, 200) in [(e["service"], e["customer"], e["status"]) for e in calls]
+    shown = [event for event in seen if event["type"] != "call"]
+    told = [(event["type"], event.get("tick") or event.get("on", "")) for event in shown]
     assert told == [
         ("bubble", ""),
         ("tick", "read"),
