@@ -28,13 +28,10 @@ def configure(
     `secrets` never show: a value that is one, or holds one, has `[secret]` in its place, exceptions included.
     """
     stream = stream or sys.stderr
+    # Tracebacks become text before a renderer sees them: rich's would print local variables.
     processors: list[Processor] = [structlog.processors.format_exc_info, _redactor(secrets), _add_head]
     if stream.isatty():
-        plain = structlog.dev.plain_traceback  # rich's would print local variables
-        colours = not environ.get("NO_COLOR")
-        processors.append(
-            structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False, exception_formatter=plain)
-        )
+        processors.append(structlog.dev.ConsoleRenderer(colors=not environ.get("NO_COLOR"), sort_keys=False))
     else:
         encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
         processors.append(lambda _logger, _level, event: encode(event))

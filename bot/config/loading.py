@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -147,7 +147,7 @@ def _add_environment(values: dict[str, Any], environ: Mapping[str, str], note: N
         else:
             origins[key] = name
             values[key] = text
-            if FIELDS[key].annotation is not str and get_origin(FIELDS[key].annotation) is not Literal:
+            if FIELDS[key].annotation is not str:  # texts are taken as they are
                 try:
                     values[key] = json.loads(text)
                 except ValueError:

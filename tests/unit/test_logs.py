@@ -274,7 +274,7 @@ def test_a_secret_is_replaced_on_a_terminal() -> None:
     assert "[secret]" in terminal.getvalue()
 
 
-@pytest.mark.parametrize("secret", ['mi "palabra"', "contraseña", r"a\b", "12"])
+@pytest.mark.parametrize("secret", ['mi "palabra"', """l'"x\"""", "contraseña", r"a\b", "12"])
 def test_a_secret_of_odd_characters_is_replaced_inside_other_objects(
     stream: io.StringIO, secret: str
 ) -> None:
