@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from bot import logs
 from bot.bell import Bell
 from bot.clock import Clock, SystemClock
 from bot.config import Config
@@ -82,9 +83,8 @@ class Daemon:
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             scheduler = self._scheduler(store, graph, handler, bell, was_deaf=await store.listening())
-            stack.enter_context(
-                _owned(Janitor(store, self.health, self._clock, config.store.keep_days).run())
-            )
+            janitor = Janitor(store, self.health, self._clock, config.store.keep_days)
+            await stack.enter_async_context(_owned(janitor.run()))
             scheduler.start()
             self.health.clear("start")
             notify("READY=1")
@@ -146,6 +146,7 @@ class Daemon:
 
 def run(config: Config) -> int:
     """Run the daemon until SIGTERM or SIGINT; return the exit code. Raises StartError."""
+    logs.configure(secrets=config.secrets)
     asyncio.run(_run(config))
     return 0
 
