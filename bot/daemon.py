@@ -24,6 +24,7 @@ from bot.janitor import Janitor
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
 from bot.store.inbox import Door
+from bot.store.insights import Insights
 from bot.store.replies import PairLimit
 from bot.store.store import Store
 from bot.store.turns import Budget
@@ -47,6 +48,7 @@ class Daemon:
         self._clock = clock or SystemClock()
         self._handler = handler
         self.health = Health()
+        self.insights: Insights
         self.public_url = self.admin_url = ""
 
     @contextlib.asynccontextmanager
@@ -65,6 +67,7 @@ class Daemon:
             bell = Bell()
             store = await self._open_store()
             stack.push_async_callback(store.close)
+            self.insights = store.insights
             adopted = await store.adopt()
             session = await stack.enter_async_context(_session(config.queue.concurrency))
             graph = self._graph(session)

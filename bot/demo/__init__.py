@@ -1,1 +1,5 @@
-"""Show the daemon at work without any account: on the emulator, with a chat page in the browser."""
+"""`bot demo`: the real daemon on an emulated WhatsApp and model, with a chat page; no account needed."""
+
+from bot.demo.run import run_demo
+
+__all__ = ["run_demo"]
