@@ -56,7 +56,8 @@ async def read_reply(reader: asyncio.StreamReader, *, headers_only: bool = False
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     except (asyncio.IncompleteReadError, ConnectionError):
         return Reply(0)
-    headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+    pairs = (line.split(": ", 1) for line in head[1:] if line)
+    headers = {name.lower(): value for name, value in pairs}
     body = await reader.readexactly(0 if headers_only else int(headers.get("content-length", 0)))
     return Reply(int(head[0].split()[1]), body.decode(), headers)
 

@@ -1,0 +1,517 @@
+"""The admin listener on real sockets over the real store: what programs read and do, and what the forms get."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.bell import Bell
+from bot.domain import Done
+from bot.health import Health
+from bot.store.store import Store
+from bot.web.admin import admin_app
+from bot.web.guard import Guard
+from tests.flow.listeners import Reply, a_store, exchange, request, serving
+from tests.flow.people import fail, lease, refuse, wait
+
+ANA, BEA = "5215512345678", "5215587654321"
+HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+class Admin:
+    """The admin listener with its store, bell and health."""
+
+    def __init__(self, store: Store, port: int, bell: Bell, health: Health, file: Path) -> None:
+        self.store, self.port, self.bell, self.health, self.file = store, port, bell, health, file
+
+    async def get(self, path: str, **headers: str) -> Reply:
+        """GET something."""
+        return await exchange(self.port, request("GET", path, **headers))
+
+    async def post(self, path: str, fields: Any = None, **headers: str) -> Reply:
+        """POST JSON, or nothing."""
+        body = b"" if fields is None else json.dumps(fields).encode()
+        return await exchange(
+            self.port, request("POST", path, body, **{"Content_Type": "application/json"} | headers)
+        )
+
+    async def press(self, path: str, form: str = "", *, referer: str = "/", **headers: str) -> Reply:
+        """Press a button of the page, as a browser does."""
+        host = f"127.0.0.1:{self.port}"
+        return await exchange(
+            self.port,
+            request(
+                "POST",
+                path,
+                form.encode(),
+                **{
+                    "Host": host,
+                    "Origin": f"http://{host}",
+                    "Sec_Fetch_Site": "same-origin",
+                    "Referer": f"http://{host}{referer}",
+                    "Accept": HTML,
+                    "Content_Type": "application/x-www-form-urlencoded",
+                }
+                | headers,
+            ),
+        )
+
+
+@pytest.fixture
+async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
+    """An admin listener on loopback, without a token, over a new store."""
+    bell, health = Bell(), Health()
+    health.clear("start")
+    async with a_store(tmp_path) as store:
+        app = admin_app(store=store, bell=bell, health=health, guard=Guard(token="", exposed=False))
+        async with serving(app) as port:
+            yield Admin(store, port, bell, health, tmp_path / "bot.db")
+
+
+async def state_of(admin: Admin, user: str = "u1") -> dict[str, Any]:
+    """Read one user over HTTP."""
+    return json.loads((await admin.get(f"/api/users/{user}")).body)["user"]
+
+
+# -- reading
+
+
+async def test_queue_stats_of_an_empty_and_of_a_busy_queue(admin: Admin) -> None:
+    """totalMessages is pending and leased together, activeUsers who has any."""
+    empty = json.loads((await admin.get("/queue-stats")).body)
+    assert (empty["totalMessages"], empty["activeUsers"]) == (0, 0)
+    await wait(admin.store, ANA, "one", "two")
+    await wait(admin.store, BEA, "three")
+    await lease(admin.store)
+    reply = await admin.get("/queue-stats")
+    busy = json.loads(reply.body)
+    assert reply.headers["content-type"] == "application/json; charset=utf-8"
+    assert (busy["totalMessages"], busy["activeUsers"], busy["leased"], busy["pending"]) == (3, 2, 1, 2)
+    assert busy["timestamp"].endswith("Z")
+
+
+async def test_users_are_listed_deepest_first_and_paged(admin: Admin) -> None:
+    """Each page carries the cursor of the next one, the last carries null."""
+    for n in range(1, 6):
+        await wait(admin.store, f"521550000000{n}", *(f"text {i}" for i in range(n)))
+    seen, path = [], "/api/users?limit=2"
+    while path:
+        page = json.loads((await admin.get(path)).body)
+        assert len(page["users"]) <= 2
+        seen += [user["depth"] for user in page["users"]]
+        path = f"/api/users?limit=2&after={page['next']}" if page["next"] else ""
+    assert seen == [5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("path", ["/api/users", "/api/failures", "/"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=501",
+        "limit=-1",
+        "limit=x",
+        "limit=",
+        "limit=5.0",
+        "after=x",
+        "after=1-2-3",
+        "after=%00",
+    ],
+)
+async def test_malformed_paging_is_400(admin: Admin, path: str, query: str) -> None:
+    """With words that say what it should be."""
+    reply = await admin.get(f"{path}?{query}")
+    assert reply.status == 400
+    assert "must be" in json.loads(reply.body)["error"]
+
+
+@pytest.mark.parametrize("after", ["9" * 18, f"{'9' * 18}-{'9' * 18}", "0", "7"])
+async def test_a_cursor_that_is_none_of_ours_does_no_harm(admin: Admin, after: str) -> None:
+    """200, or 400 where it is the other list's; never 500."""
+    for path in ("/api/users", "/api/failures"):
+        assert (await admin.get(f"{path}?after={after}")).status in {200, 400}
+
+
+@pytest.mark.parametrize("name", ["u1", ANA, f"+{ANA}", f"%2B{ANA}"])
+async def test_a_user_is_found_by_any_id(admin: Admin, name: str) -> None:
+    """u17, a phone with or without plus, also URL-encoded."""
+    await wait(admin.store, ANA, "hola")
+    found = json.loads((await admin.get(f"/api/users/{name}")).body)
+    assert found["user"]["user_id"] == "u1"
+    assert [message["body"] for message in found["queue"]] == ["hola"]
+    assert [line["body"] for line in found["conversation"]] == ["hola"]
+    assert found["failures"] == []
+
+
+UNKNOWN = [
+    "u2",
+    "5215500000000",
+    "u" + "9" * 30,
+    "u" + "9" * 5000,
+    "ñ",
+    "%ED%A0%80",
+    "%00",
+    "u-1",
+    "u1 ",
+    "'",
+]
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+async def test_an_unknown_user_is_404_wherever_it_is_named(admin: Admin, name: str) -> None:
+    """As JSON for programs; nothing is done."""
+    await wait(admin.store, ANA, "hola")
+    path = f"/api/users/{quote(name, safe='%')}"
+    replies = [await admin.get(path)]
+    replies += [await admin.post(f"{path}/{verb}") for verb in ("pause", "resume", "clear")]
+    assert [reply.status for reply in replies] == [404] * 4
+    assert all("error" in json.loads(reply.body) for reply in replies)
+    assert (await state_of(admin))["state"] == "waiting"
+
+
+async def test_failures_are_listed_newest_first_with_their_reason(admin: Admin) -> None:
+    """Id, user, words, error, tries, time, and whether a retry is possible."""
+    first = await fail(admin.store, ANA, "what time is it?", "the model broke")
+    second = await fail(admin.store, BEA, "hello?", "expired")
+    listed = json.loads((await admin.get("/api/failures")).body)
+    assert [failure["id"] for failure in listed["failures"]] == [second, first]
+    assert listed["failures"][1] | {"failed_at": ""} == listed["failures"][1] | {
+        "id": first, "user_id": "u1", "body": "what time is it?", "error": "the model broke", "retryable": True,
+        "failed_at": "",
+    }  # fmt: skip
+    assert listed["next"] is None
+    assert len(json.loads((await admin.get("/api/failures?limit=1")).body)["failures"]) == 1
+
+
+# -- acting
+
+
+async def test_a_failed_message_is_retried_and_the_bell_rings(admin: Admin) -> None:
+    """It waits again; the scheduler is woken."""
+    message = await fail(admin.store, ANA, "hola")
+    reply = await admin.post(f"/api/messages/{message}/retry")
+    assert (reply.status, json.loads(reply.body)) == (200, {"retried": 1})
+    assert (await state_of(admin))["depth"] == 1
+    assert await admin.bell.wait(0)
+
+
+async def test_a_retry_of_what_has_not_failed_is_409_and_of_nothing_404(admin: Admin) -> None:
+    """With the reason; malformed ids are 400."""
+    await wait(admin.store, ANA, "hola")
+    waiting = await admin.post("/api/messages/1/retry")
+    assert waiting.status == 409
+    assert "pending" in json.loads(waiting.body)["error"]
+    assert (await admin.post("/api/messages/99/retry")).status == 404
+    assert (await admin.post(f"/api/messages/{'9' * 18}/retry")).status == 404
+    for malformed in ("x", "-1", "1.0", "9" * 40, "%C2%B2", "0x1"):
+        assert (await admin.post(f"/api/messages/{malformed}/retry")).status == 400
+
+
+async def test_named_failures_are_retried_all_or_none(admin: Admin) -> None:
+    """One id that can't be retried leaves all as they are."""
+    one, two = await fail(admin.store, ANA, "one"), await fail(admin.store, BEA, "two")
+    assert (await admin.post("/api/failures/retry", {"ids": [one, 99]})).status == 404
+    assert json.loads((await admin.get("/queue-stats")).body)["failed"] == 2
+    assert json.loads((await admin.post("/api/failures/retry", {"ids": [one]})).body) == {"retried": 1}
+    assert (await admin.post("/api/failures/retry", {"ids": [one, two]})).status == 409
+    assert json.loads((await admin.get("/queue-stats")).body)["failed"] == 1
+
+
+async def test_without_ids_every_failure_is_retried_but_an_empty_list_is_none(admin: Admin) -> None:
+    """`{"ids": []}` names nothing; a program that selected nothing must not retry everything."""
+    for text in ("one", "two", "three"):
+        await fail(admin.store, ANA if text == "one" else BEA, text)
+    assert json.loads((await admin.post("/api/failures/retry", {"ids": []})).body) == {"retried": 0}
+    assert json.loads((await admin.post("/api/failures/retry")).body) == {"retried": 3}
+    assert json.loads((await admin.post("/api/failures/retry", {})).body) == {"retried": 0}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/failures/retry", b"{"),
+        ("/api/failures/retry", b"[1]"),
+        ("/api/failures/retry", b"\xff"),
+        ("/api/failures/retry", b"[" * 50_000),
+        ("/api/failures/retry", b'{"ids": 7}'),
+        ("/api/failures/retry", b'{"ids": ["x"]}'),
+        ("/api/failures/retry", b'{"ids": [true]}'),
+        ("/api/failures/retry", b'{"ids": [1.5]}'),
+        ("/api/failures/retry", b'{"ids": [-1]}'),
+        ("/api/failures/retry", b'{"ids": [1e30]}'),
+        ("/api/failures/retry", b'{"id": [1]}'),
+        ("/api/failures/retry", b'{"ids": [' + b"9" * 5000 + b"]}"),
+        ("/api/resume", b'{"waiting": "skipp"}'),
+        ("/api/resume", b'{"waiting": {}}'),
+        ("/api/resume", b'{"waiting": []}'),
+        ("/api/resume", b'{"wait": "skip"}'),
+        ("/api/users/u1/resume", b"null"),
+    ],
+)
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])
+async def test_a_malformed_body_is_400_and_does_nothing(
+    admin: Admin, path: str, body: bytes, content_type: str
+) -> None:
+    """A typing mistake in a field must not become "all"."""
+    await fail(admin.store, ANA, "hola")
+    await admin.store.pause(1, who="test")
+    reply = await exchange(admin.port, request("POST", path, body, Content_Type=content_type))
+    assert reply.status == 400
+    assert json.loads(reply.body)["error"]
+    assert (await state_of(admin))["failed"] == 1
+    assert (await state_of(admin))["paused"]
+
+
+async def test_a_user_is_paused_and_resumed(admin: Admin) -> None:
+    """What they wrote waits meanwhile, and is answered after; the bell rings at the resume."""
+    await wait(admin.store, ANA, "one", "two")
+    assert json.loads((await admin.post("/api/users/u1/pause")).body) == {"users": 1}
+    assert (await state_of(admin))["state"] == "paused"
+    assert json.loads((await admin.post(f"/api/users/+{ANA}/resume")).body) == {"users": 1, "messages": 0}
+    assert (await state_of(admin))["state"] == "waiting"
+    assert await admin.bell.wait(0)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+async def test_a_resume_can_skip_what_waits(admin: Admin, content_type: str) -> None:
+    """JSON is understood under curl's default content type too."""
+    await wait(admin.store, ANA, "one", "two")
+    await admin.post("/api/users/u1/pause")
+    reply = await admin.post("/api/users/u1/resume", {"waiting": "skip"}, Content_Type=content_type)
+    assert json.loads(reply.body) == {"users": 1, "messages": 2}
+    assert (await state_of(admin))["state"] == "idle"
+
+
+async def test_everything_is_paused_resumed_and_cleared(admin: Admin) -> None:
+    """The switch for all is one of its own: a single pause outlives it."""
+    await wait(admin.store, ANA, "one", "two")
+    await wait(admin.store, BEA, "three")
+    await admin.post("/api/users/u2/pause")
+    assert json.loads((await admin.post("/api/pause")).body) == {"users": 2}
+    assert json.loads((await admin.get("/queue-stats")).body)["paused"]
+    assert (await admin.get("/readyz")).status == 503
+    assert json.loads((await admin.post("/api/resume")).body)["users"] == 2
+    assert (await state_of(admin, "u2"))["paused"]
+    assert json.loads((await admin.post("/api/clear")).body) == {"users": 2, "messages": 3}
+    assert json.loads((await admin.get("/queue-stats")).body)["totalMessages"] == 0
+
+
+async def test_a_clear_of_one_user_leaves_the_others_and_the_one_being_answered(admin: Admin) -> None:
+    """Rows stay as `cancelled`; a message on its way to an answer is not taken away."""
+    await wait(admin.store, ANA, "one", "two", "three")
+    await lease(admin.store)
+    await wait(admin.store, BEA, "four")
+    assert json.loads((await admin.post("/api/users/u1/clear")).body) == {"users": 1, "messages": 2}
+    assert json.loads((await admin.get("/queue-stats")).body)["totalMessages"] == 2
+
+
+async def test_a_circuit_is_tried_now_or_says_that_it_is_not_open(admin: Admin) -> None:
+    """The probe is due at once and the bell rings; 409 when nothing is wrong, 404 for what is no service."""
+    assert (await admin.post("/api/circuits/model/try")).status == 409
+    assert (await admin.post("/api/circuits/moodle/try")).status == 404
+    await refuse(admin.store)
+    reply = await admin.post("/api/circuits/model/try")
+    assert reply.status == 200
+    assert await admin.bell.wait(0)
+    assert (await lease(admin.store)).probe
+
+
+async def test_a_verb_is_no_link(admin: Admin) -> None:
+    """No GET changes anything: 405 says how it would go."""
+    for path in ("/api/pause", "/api/failures/retry", "/api/users/u1/clear"):
+        reply = await admin.get(path)
+        assert (reply.status, reply.headers["allow"]) == (405, "POST")
+        assert json.loads(reply.body) == {"error": "Method Not Allowed"}
+    assert (await admin.get("/nothing")).status == 404
+
+
+# -- probes
+
+
+async def test_readyz_says_why_not(admin: Admin) -> None:
+    """What the process knows and what the file knows, in words."""
+    assert json.loads((await admin.get("/readyz")).body) == {"ready": True}
+    admin.health.set("stop", "stopping")
+    await refuse(admin.store)
+    reply = await admin.get("/readyz")
+    answer = json.loads(reply.body)
+    assert (reply.status, answer["ready"]) == (503, False)
+    assert answer["reasons"][0] == "stopping"
+    assert "Incorrect API key" in answer["reasons"][1]
+    assert (await admin.get("/healthz")).status == 200
+
+
+async def test_a_new_health_is_starting_and_reasons_come_and_go() -> None:
+    """A reason under the same key is replaced; taking back what isn't there is fine."""
+    health = Health()
+    assert health.reasons == ("starting",)
+    health.set("file", "the file can't be written: disk full")
+    health.set("file", "the file can't be written: locked")
+    health.clear("start")
+    health.clear("start")
+    assert health.reasons == ("the file can't be written: locked",)
+
+
+async def test_a_store_that_cannot_be_written_is_503_and_a_reason(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another program holds the write lock for long, reading goes on and writing says why not."""
+    monkeypatch.setattr("bot.store.store.WEBHOOK_PATIENCE_SECONDS", 0.1)
+    await wait(admin.store, ANA, "hola")
+    holder = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+        "c.execute('begin immediate'); print(flush=True); input()"
+    )
+    other = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        holder,
+        str(admin.file),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert other.stdout is not None
+    await other.stdout.readline()
+    try:
+        reply = await admin.post("/api/users/u1/pause")
+        assert reply.status == 503
+        assert "lock" in json.loads(reply.body)["error"]
+        ready = json.loads((await admin.get("/readyz")).body)
+        assert "can't be written" in ready["reasons"][0]
+        assert (await admin.get("/queue-stats")).status == 200
+    finally:
+        await other.communicate(b"\n")
+
+
+# -- the forms of the page
+
+
+async def test_a_button_leads_back_to_its_page_which_tells_what_was_done(admin: Admin) -> None:
+    """303 to where it was pressed; the page says it in words."""
+    message = await fail(admin.store, ANA, "hola")
+    reply = await admin.press(f"/api/messages/{message}/retry")
+    assert (reply.status, reply.headers["location"]) == (303, "/?done=retried-1")
+    assert "back in the queue: 1" in (await admin.get(reply.headers["location"])).body
+    reply = await admin.press("/api/users/u1/pause", referer="/users/u1?done=resumed-1-0")
+    assert reply.headers["location"] == "/users/u1?done=paused-1"
+    reply = await admin.press("/api/users/u1/resume", "waiting=skip", referer="/users/u1")
+    assert reply.headers["location"] == "/users/u1?done=resumed-1-1"
+    reply = await admin.press("/api/failures/retry")
+    assert reply.headers["location"] == "/?done=retried-0"
+
+
+@pytest.mark.parametrize(
+    "referer",
+    [
+        "http://evil.example/",
+        "http://evil.example/users/u1",
+        "//evil.example",
+        "javascript:alert(1)",
+        "",
+        "/../x",
+    ],
+)
+async def test_a_button_never_leads_to_another_site(admin: Admin, referer: str) -> None:
+    """Whatever Referer says, the way back is a path of ours."""
+    reply = await admin.press("/api/pause", Referer=referer)
+    assert (reply.status, reply.headers["location"]) == (303, "/?done=paused-0")
+
+
+async def test_a_button_that_could_not_be_pressed_shows_the_reason_on_a_page(admin: Admin) -> None:
+    """The status is the same as for programs, the words stand on a page with a way back."""
+    await wait(admin.store, ANA, "hola")
+    reply = await admin.press("/api/messages/1/retry")
+    assert reply.status == 409
+    assert "only a failed one can be retried" in reply.body
+    assert reply.headers["content-type"].startswith("text/html")
+
+
+async def test_a_form_names_ids_as_often_as_it_likes(admin: Admin) -> None:
+    """`ids=1&ids=2`, as checkboxes do."""
+    one, two = await fail(admin.store, ANA, "one"), await fail(admin.store, BEA, "two")
+    reply = await admin.press("/api/failures/retry", f"ids={one}&ids={two}")
+    assert reply.headers["location"] == "/?done=retried-2"
+
+
+# -- the guard
+
+
+async def test_foreign_hosts_pages_and_proxies_are_turned_away_with_a_reason(admin: Admin) -> None:
+    """Before anything is done or shown; the reason says what to set."""
+    await wait(admin.store, ANA, "hola")
+    for headers in ({"Host": "evil.example"}, {"X_Forwarded_For": "1.2.3.4"}):
+        for path in ("/", "/queue-stats", "/healthz", "/static/page.css", "/nothing"):
+            reply = await admin.get(path, **headers)
+            assert reply.status == 403
+            assert json.loads(reply.body)["error"]
+    assert (await admin.post("/api/users/u1/pause", Origin="http://evil.example")).status == 403
+    assert (await state_of(admin))["state"] == "waiting"
+
+
+async def test_an_exposed_listener_asks_for_the_token(tmp_path: Path) -> None:
+    """401 with a challenge that a browser understands; with the token everything is served."""
+    guard = Guard(token="s3cret", exposed=True, allowed_hosts=["bot.example.com"])
+    async with a_store(tmp_path) as store:
+        app = admin_app(store=store, bell=Bell(), health=Health(), guard=guard)
+        async with serving(app) as port:
+            refused = await exchange(port, request("GET", "/queue-stats", Host="bot.example.com"))
+            assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+            headers = {
+                "Host": "bot.example.com",
+                "Authorization": "Bearer s3cret",
+                "X_Forwarded_For": "9.9.9.9",
+            }
+            assert (await exchange(port, request("GET", "/queue-stats", **headers))).status == 200
+            posted = request("POST", "/api/pause", Origin="https://bot.example.com", **headers)
+            assert (await exchange(port, posted)).status == 200
+
+
+async def test_every_answer_carries_the_security_headers(admin: Admin) -> None:
+    """No script, no frame, no cache, no address of ours for other sites: pages, JSON, errors and redirects alike."""
+    for reply in (
+        await admin.get("/"),
+        await admin.get("/queue-stats"),
+        await admin.get("/nothing"),
+        await admin.get("/static/page.css"),
+        await admin.get("/", Host="evil.example"),
+        await admin.press("/api/pause"),
+    ):
+        assert "default-src 'none'" in reply.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert reply.headers["referrer-policy"] == "same-origin"
+        assert reply.headers["cache-control"] in {"no-store", "no-cache"}
+
+
+async def test_what_breaks_inside_is_500_without_words_of_users_in_the_log(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer has no trace, the log has one, neither has what the error quotes."""
+
+    said = f"hola from {ANA}"
+
+    async def broken() -> None:
+        raise KeyError(said)
+
+    monkeypatch.setattr(admin.store.insights, "queue_stats", broken)
+    with capture_logs() as lines:
+        reply = await admin.get("/queue-stats")
+    assert reply.status == 500
+    assert "Traceback" not in reply.body
+    (line,) = lines
+    assert (line["log_level"], line["error"]) == ("error", "KeyError")
+    assert ANA not in json.dumps(lines) + reply.body
+
+
+async def test_a_cancelled_or_answered_message_cannot_be_retried(admin: Admin) -> None:
+    """409 names the state."""
+    await wait(admin.store, ANA, "one")
+    await admin.store.settle(await lease(admin.store), Done(), claim=False)
+    reply = await admin.post("/api/messages/1/retry")
+    assert (reply.status, "done" in json.loads(reply.body)["error"]) == (409, True)

@@ -1,0 +1,303 @@
+"""The status page: honest in each state, escaped, complete without JavaScript."""
+
+import re
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from bot.clock import age, readable
+from bot.domain import Batch, Done, Identity, Inbound
+from bot.health import Health
+from bot.store.store import Store
+from bot.web.page import TEMPLATES, Page
+from bot.web.wire import prefers_html
+from tests.flow.listeners import NUMBER, a_store
+from tests.flow.people import fail, lease, refuse, wait
+
+ANA, BEA = "5215512345678", "5215587654321"
+
+
+class Drawn:
+    """A page and the health behind it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.health = store, Health()
+        self.health.clear("start")
+        self._page = Page(store, self.health)
+
+    async def status(self, query: str = "") -> str:
+        """Draw the status page."""
+        return (await self._page.status(make_mocked_request("GET", f"/?{query}"))).text or ""
+
+    async def user(self, user: str = "u1") -> str:
+        """Draw the page of a user."""
+        request = make_mocked_request("GET", f"/users/{user}", match_info={"user_id": user})
+        return (await self._page.user(request)).text or ""
+
+    async def clear(self, user: str = "") -> str:
+        """Draw the question before messages are cancelled."""
+        names = {"user_id": user} if user else {}
+        return (
+            await self._page.confirm_clear(make_mocked_request("GET", "/clear", match_info=names))
+        ).text or ""
+
+    def error(self, reason: str) -> str:
+        """Draw an error."""
+        return self._page.error(409, reason, {}).text or ""
+
+
+@pytest.fixture
+async def page(tmp_path: Path) -> AsyncIterator[Drawn]:
+    """A page over a new store."""
+    async with a_store(tmp_path) as store:
+        yield Drawn(store)
+
+
+class Outline(HTMLParser):
+    """What a page holds: its words, its buttons with where they post to, its tags."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.words, self.buttons, self.tags = (
+            "",
+            list[tuple[str, str]](),
+            list[tuple[str, dict[str, str | None]]](),
+        )
+        self._open: list[str] = []
+        self._action = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "link", "input", "br"}:
+            self._open.append(tag)
+        if tag == "form":
+            self._action = dict(attrs)["action"] or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that tags close in order."""
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note words and the labels of buttons."""
+        self.words += data
+        if self._open and self._open[-1] == "button":
+            self.buttons.append((data.strip(), self._action))
+
+
+def headline(html: str) -> str:
+    """Return the page's first heading."""
+    found = re.search("<h1>(.*?)</h1>", html, re.DOTALL)
+    assert found
+    return found[1]
+
+
+async def test_an_empty_queue_says_so(page: Drawn) -> None:
+    """No empty tables: words that tell what would stand there."""
+    html = await page.status()
+    assert headline(html) == "Answering"
+    for words in ("Nothing waits.", "Nobody has written yet", "Nothing failed."):
+        assert words in html
+    assert "<table" not in html
+
+
+async def test_the_headline_tells_why_nothing_is_answered(page: Drawn) -> None:
+    """One reason stands in the headline, several in a list; times are readable."""
+    await page.store.pause(None, who="test")
+    html = await page.status()
+    assert re.fullmatch(r"Not answering: everything is paused since \d\d \w{3} [\d:]{8}", headline(html))
+    page.health.set("file", "the file can't be written: disk full")
+    html = await page.status()
+    assert headline(html) == "Not answering"
+    assert "disk full" in html
+    assert "everything is paused" in html
+
+
+async def test_a_refusing_service_is_named_and_can_be_tried(page: Drawn) -> None:
+    """Which, why, since when, when the next try is due, and a button for now."""
+    await refuse(page.store)
+    outline = Outline(await page.status())
+    assert "Incorrect API key" in outline.words
+    assert "The model is tried again at" in outline.words
+    assert ("Try now", "/api/circuits/model/try") in outline.buttons
+
+
+async def test_users_and_failures_have_their_buttons(page: Drawn) -> None:
+    """What can be done stands beside what it concerns, with its scope and count on it."""
+    message = await fail(page.store, ANA, "hola?", "the model broke")
+    await fail(page.store, BEA, "late", "expired", name="Bea")
+    await wait(page.store, ANA, "one", "two")
+    await page.store.pause(2, who="test")
+    outline = Outline(await page.status())
+    assert set(outline.buttons) >= {
+        ("Pause", "/api/users/u1/pause"),
+        ("Resume", "/api/users/u2/resume"),
+        ("Retry", f"/api/messages/{message}/retry"),
+        ("Retry all 2", "/api/failures/retry"),
+        ("Pause everything", "/api/pause"),
+    }
+    links = [attributes["href"] for tag, attributes in outline.tags if tag == "a"]
+    assert "/users/u1/clear" in links
+    assert "/users/u2/clear" not in links  # nothing waits there
+    for words in ("hola?", "the model broke", "expired", f"+{ANA}", "Bea", "paused"):
+        assert words in outline.words
+
+
+async def test_retry_all_does_not_promise_a_count_that_the_page_does_not_know(page: Drawn) -> None:
+    """Where more failures exist than are shown, the button says that it reaches further."""
+    for n in range(3):
+        await fail(page.store, ANA, f"text {n}")
+    outline = Outline(await page.status("limit=2"))
+    labels = [label for label, action in outline.buttons if action == "/api/failures/retry"]
+    assert labels == ["Retry every failure that can be, on this page and the others"]
+    assert "More failures" in outline.words
+
+
+async def test_a_page_of_a_list_leads_to_the_next_one_and_does_not_redraw_itself(page: Drawn) -> None:
+    """Who reads on must not be thrown back every five seconds."""
+    for n in range(3):
+        await wait(page.store, f"521550000000{n}", "hola", name=f"user {n}")
+    first = await page.status("limit=2&done=paused-1")
+    assert 'http-equiv="refresh"' in first
+    link = re.search(r'href="/\?([^"]*after=[^"]*)"', first)
+    assert link
+    query = link[1].replace("&amp;", "&")
+    assert "done" not in query
+    second = await page.status(query)
+    assert "user 0" in second
+    assert "user 2" not in second
+    assert 'http-equiv="refresh"' not in second
+
+
+HOSTILE = '"><script>alert(1)</script>{{ 7*7 }}\u202e'
+
+
+async def test_what_people_write_is_shown_and_not_obeyed(page: Drawn) -> None:
+    """Names, messages and errors are strangers' texts."""
+    await fail(page.store, ANA, HOSTILE, f"error {HOSTILE}", name=HOSTILE)
+    await wait(page.store, ANA, HOSTILE, name=HOSTILE)
+    for html in (await page.status(), await page.user(), await page.clear("u1"), page.error(HOSTILE)):
+        assert "<script>alert" not in html
+        assert "49" not in html
+        assert HOSTILE in Outline(html).words
+
+
+async def test_no_page_has_scripts_styles_or_anything_from_elsewhere(page: Drawn) -> None:
+    """What the content policy forbids isn't there in the first place; tags close in order."""
+    await fail(page.store, ANA, "hola")
+    await refuse(page.store)
+    for html in (await page.status(), await page.user(), await page.clear(), page.error("x")):
+        outline = Outline(html)
+        assert not {tag for tag, _ in outline.tags} & {"script", "style", "iframe", "img", "object"}
+        for _, attributes in outline.tags:
+            assert not [name for name in attributes if name == "style" or name.startswith("on")]
+            for target in (attributes.get("href"), attributes.get("action")):
+                assert target is None or re.match("/[^/]|/$|data:,$", target)
+        assert ("html", {"lang": "en"}) in outline.tags
+
+
+@pytest.mark.parametrize(
+    ("done", "told"),
+    [
+        ("retried-3", "back in the queue: 3"),
+        ("paused-1", "Users concerned: 1"),
+        ("resumed-2-5", "skipped: 5"),
+        ("cleared-1-4", "cancelled: 4"),
+        ("trying-1", "tries the service again"),
+    ],
+)
+async def test_the_result_of_a_button_is_told(page: Drawn, done: str, told: str) -> None:
+    """In a sentence with its figures."""
+    assert told in await page.status(f"done={done}")
+
+
+@pytest.mark.parametrize(
+    "done", ["hacked", "paused-x", "paused-<b>", "cleared", "", "retried-1-2-3-4", "paused--1"]
+)
+async def test_a_link_cannot_put_words_into_the_pages_mouth(page: Drawn, done: str) -> None:
+    """Only our own words with figures are told; whatever else comes, the page is drawn."""
+    html = await page.status(f"done={done}")
+    assert "hacked" not in html
+    assert "<b>" not in html
+
+
+async def test_a_user_page_tells_what_waits_failed_and_was_said(page: Drawn) -> None:
+    """Queue, failures with their button, conversation with states."""
+    failed = await fail(page.store, ANA, "failing words")
+    await wait(page.store, ANA, "answered words")
+    taken = await lease(page.store)
+    await page.store.plan(taken, "answer", ["our words"])
+    await page.store.settle(taken, Done(), claim=False)
+    await wait(page.store, ANA, "waiting words")
+    outline = Outline(await page.user())
+    for words in ("failing words", "answered words", "our words", "waiting words", "cancelled", "failed"):
+        assert words in outline.words
+    assert ("Retry", f"/api/messages/{failed}/retry") in outline.buttons
+
+
+async def test_a_user_known_by_a_business_scoped_id_alone_has_a_page(page: Drawn) -> None:
+    """No phone, no name, and a message that can't be read."""
+    sender = Identity(bsuid="US.13491208655302741918")
+    await page.store.append(Batch((Inbound(NUMBER, "wamid.B", sender, "audio", "", "{}", None),)))
+    assert "US.13491208655302741918" in await page.status()
+    html = await page.user("US.13491208655302741918")
+    assert headline(html) == "u1"
+    assert "(audio)" in html
+
+
+async def test_clearing_asks_first_and_counts_what_it_would_cancel(page: Drawn) -> None:
+    """The one being answered goes on, so it isn't counted."""
+    await wait(page.store, ANA, "one", "two")
+    await wait(page.store, BEA, "three", name="Bea")
+    await lease(page.store)
+    assert headline(await page.clear("u1")) == "Cancel 1 waiting message of Ana?"
+    assert headline(await page.clear()) == "Cancel 2 waiting messages of everybody?"
+    assert Outline(await page.clear("u1")).buttons == [("Cancel them", "/api/users/u1/clear")]
+    assert Outline(await page.clear()).buttons == [("Cancel them", "/api/clear")]
+
+
+def test_every_template_is_drawn_by_a_test_here() -> None:
+    """Undefined values raise only when a template is drawn."""
+    assert {path.name for path in TEMPLATES.iterdir()} == {
+        "base.html", "status.html", "user.html", "clear.html", "error.html",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("accept", "html"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("text/html", True),
+        ("application/json;q=0.5, text/html;q=0.9", True),
+        ("*/*", False),
+        ("", False),
+        ("application/json", False),
+        ("application/json, text/html;q=0.9", False),
+        ("text/html, application/json", False),
+        ("text/html;q=0", False),
+        ("text/html;q=x, ;;;,=", True),
+    ],
+)
+def test_browsers_are_told_from_programs_by_accept(accept: str, html: bool) -> None:
+    """Programs that say nothing, or anything, get JSON."""
+    assert prefers_html(make_mocked_request("GET", "/", headers={"Accept": accept})) is html
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "–"), (0, "0 s"), (0.4, "0 s"), (59.9, "59 s"), (60, "1 min"), (7200, "2 h"), (200_000, "2 d")],
+)
+def test_ages_are_written_as_people_say_them(seconds: float | None, words: str) -> None:
+    """One unit is enough."""
+    assert age(seconds) == words
+
+
+def test_times_are_written_as_people_read_them() -> None:
+    """Wherever they stand in a text; what is no time stays."""
+    assert readable("since 2026-11-24T10:41:07.123Z: no") == "since 24 Nov 10:41:07: no"
+    assert readable("2026-99-24T10:41:07.123Z") == "2026-99-24T10:41:07.123Z"
+    assert readable(None) == "–"
