@@ -86,7 +86,7 @@ class Daemon:
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             scheduler = self._scheduler(store, graph, handler, bell, was_deaf=await store.listening())
-            janitor = Janitor(store, self.health, self._clock, config.store.keep_days)
+            janitor = Janitor(store, self._clock, config.store.keep_days)
             await stack.enter_async_context(_owned(janitor.run()))
             scheduler.start()
             self.health.clear("start")

@@ -1,12 +1,8 @@
-"""What has to be done now and then: note that we listen, watch the file, take out what is old."""
-
-import asyncio
+"""What has to be done now and then: note that webhooks can arrive, take out what is old."""
 
 import structlog
 
 from bot.clock import Clock
-from bot.errors import StoreUnavailable
-from bot.health import Health
 from bot.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -18,9 +14,8 @@ PRUNE_BATCH = 500
 class Janitor:
     """Go round until cancelled."""
 
-    def __init__(self, store: Store, health: Health, clock: Clock, keep_days: int) -> None:
+    def __init__(self, store: Store, clock: Clock, keep_days: int) -> None:
         self._store = store
-        self._health = health
         self._clock = clock
         self._keep_days = keep_days
 
@@ -30,16 +25,9 @@ class Janitor:
         while True:
             if rounds % PRUNE_EVERY_ROUNDS == 0:
                 await self._prune()
-            await self._clock.sleep(ROUND_SECONDS)
-            try:
-                await asyncio.wait_for(self._store.listening(), ROUND_SECONDS)
-            except (TimeoutError, StoreUnavailable):
-                self._health.set(
-                    "file", f"the file can't be written: {self._store.trouble or 'it does not answer'}"
-                )
-            else:
-                self._health.clear("file")
             rounds += 1
+            await self._clock.sleep(ROUND_SECONDS)
+            await self._store.listening()
 
     async def _prune(self) -> None:
         """Take out decided messages older than `store.keep_days`, in batches that delay nobody."""

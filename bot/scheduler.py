@@ -1,6 +1,7 @@
 """Claim the heads of ready users, run their turns, store the outcomes; drain. Nothing about the queue is kept here."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
@@ -46,15 +47,14 @@ class Scheduler:
         """Claim nothing new, give running turns so long, and give back what isn't finished: nothing is spent."""
         self._stopping = True
         self._bell.ring()
-        if self._loop is not None:
-            await asyncio.wait([self._loop], timeout=seconds)
-            self._loop.cancel()
-        if self._slots:
-            _, unfinished = await asyncio.wait(self._slots, timeout=seconds)
-            for slot in unfinished:
-                slot.cancel()
-            if unfinished:
-                await asyncio.wait(unfinished)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while running := {task for task in (self._loop, *self._slots) if task and not task.done()}:
+                    await asyncio.wait(running)
+        for task in (self._loop, *self._slots):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*self._slots, return_exceptions=True)
 
     async def _claim_loop(self) -> None:
         while not self._stopping:
