@@ -102,6 +102,17 @@ class Chats:
 
     def put(self, bubble: Bubble) -> None:
         """Show a message in its chat."""
+        self._keep(bubble)
+        if bubble.direction == "out":
+            self.set_typing(bubble.customer, on=False)
+        self.tell({"type": "bubble", "bubble": bubble.as_json()})
+
+    def restore(self, bubbles: Iterable[Bubble]) -> None:
+        """Fill chats with an earlier conversation, oldest first, without telling anyone."""
+        for bubble in bubbles:
+            self._keep(bubble)
+
+    def _keep(self, bubble: Bubble) -> None:
         chat = self.bubbles[bubble.customer]
         chat[bubble.id] = bubble
         self._where[bubble.id] = bubble.customer
@@ -112,9 +123,6 @@ class Chats:
             self._wrote[bubble.text] = bubble.customer
             if len(self._wrote) > self._limit:
                 self._wrote.popitem(last=False)
-        else:
-            self.set_typing(bubble.customer, on=False)
-        self.tell({"type": "bubble", "bubble": bubble.as_json()})
 
     def bubble(self, wamid: str) -> Bubble | None:
         """Give one message, wherever it is."""
@@ -160,13 +168,6 @@ class Chats:
             self.typing[key] = loop.call_later(TYPING_SECONDS, lambda: self.set_typing(key, on=False))
         if on or timer is not None:
             self.tell({"type": "typing", "customer": key, "on": on})
-
-    def restore(self, bubbles: Iterable[Bubble]) -> None:
-        """Fill chats with an earlier conversation, oldest first, without telling anyone."""
-        for bubble in bubbles:
-            chat = self.bubbles.setdefault(bubble.customer, OrderedDict())
-            chat[bubble.id] = bubble
-            self._where[bubble.id] = bubble.customer
 
     @contextmanager
     def feed(self) -> Iterator[AsyncIterator[dict[str, Any]]]:

@@ -119,15 +119,15 @@ class Emulator:
         await self.deliveries.deliver(payload)
         return str(_messages(payload)[0]["id"])
 
-    async def burst(self, who: Who, texts: Sequence[str]) -> list[str]:
-        """Write several texts at once: a webhook each, delivered concurrently, a second apart by their timestamps."""
+    async def burst(self, who: Who, texts: Sequence[str], *, shuffled: bool = False) -> list[str]:
+        """Write several texts at once: a webhook each, delivered concurrently, a second apart by timestamp."""
         first = int(time.time()) - len(texts) + 1
         order = [
             self.compose([(who, payloads.text_message, {"body": text, "timestamp": first + n})])
             for n, text in enumerate(texts)
         ]
-        shuffled = random.Random(self.settings.seed).sample(order, len(order))
-        await asyncio.gather(*(self.deliveries.deliver(payload) for payload in shuffled))
+        leaving = random.Random(self.settings.seed).sample(order, len(order)) if shuffled else order
+        await asyncio.gather(*(self.deliveries.deliver(payload) for payload in leaving))
         return [str(_messages(payload)[0]["id"]) for payload in order]
 
     async def batch(self, messages: Iterable[tuple[Who, str]]) -> list[str]:

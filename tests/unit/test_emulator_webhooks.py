@@ -154,7 +154,7 @@ async def test_a_burst_is_a_webhook_each_in_shuffled_order_and_distinct_seconds(
     emu: Emulator, hook: Hook
 ) -> None:
     """Five texts at once arrive in any order; their timestamps still tell it."""
-    wamids = await emu.burst("16505551234", ["1", "2", "3", "4", "5"])
+    wamids = await emu.burst("16505551234", ["1", "2", "3", "4", "5"], shuffled=True)
     messages = [value["messages"][0] for value in hook.values]
     assert len(messages) == 5
     in_order = sorted(messages, key=lambda message: int(message["timestamp"]))
