@@ -6,7 +6,7 @@ from datetime import datetime
 
 from bot.clock import stamp
 from bot.domain import Appended, Batch, Echo, Inbound
-from bot.store import replies, users
+from bot.store import edits, replies, users
 
 _INSERT = """
 INSERT INTO outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, target_wamid, sent_at,
@@ -77,10 +77,7 @@ def _append_message(db: sqlite3.Connection, message: Inbound, door: Door, now: s
     )  # fmt: skip
     if user.last_message_at is None or sent_at > user.last_message_at:
         db.execute("UPDATE users SET last_message_at = ? WHERE id = ?", (sent_at, user.id))
-    if message.target:
-        _apply_change(db, message.phone_number_id, message.target, user.id)
-    elif _awaited(db, message.wamid):
-        _apply_change(db, message.phone_number_id, message.wamid, user.id)
+    edits.apply(db, message.phone_number_id, message.target or message.wamid, now)
     return user.id, state
 
 
@@ -89,35 +86,6 @@ def _known(db: sqlite3.Connection, message: Inbound) -> bool:
     return (
         db.execute("SELECT 1 FROM outbox WHERE phone_number_id = ? AND wamid = ?", key).fetchone() is not None
     )
-
-
-def _awaited(db: sqlite3.Connection, wamid: str) -> bool:
-    """Whether an edit or a revoke of this message overtook it."""
-    found = db.execute("SELECT 1 FROM outbox WHERE target_wamid = ? AND target_wamid IS NOT NULL", (wamid,))
-    return found.fetchone() is not None
-
-
-def _apply_change(db: sqlite3.Connection, phone_number_id: str, target: str, user_id: int) -> None:
-    """Let the newest edit, or a revoke, change a message that still waits: same person, nothing planned for it yet."""
-    change = db.execute(
-        """SELECT type, body, payload, sent_at FROM outbox
-            WHERE target_wamid = ? AND target_wamid IS NOT NULL AND phone_number_id = ? AND user_id = ?
-            ORDER BY type = 'revoke' DESC, sent_at DESC, id DESC LIMIT 1""",
-        (target, phone_number_id, user_id),
-    ).fetchone()
-    if change is None:
-        return
-    kind, body, payload, sent_at = change
-    still_waits = """phone_number_id = ? AND wamid = ? AND user_id = ? AND state = 'pending'
-                     AND NOT EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = outbox.id)"""
-    key = (phone_number_id, target, user_id)
-    if kind == "revoke":
-        db.execute(f"UPDATE outbox SET state = 'cancelled', error = 'revoked' WHERE {still_waits}", key)
-    else:
-        db.execute(
-            f"UPDATE outbox SET body = ?, payload = ?, edited_at = ? WHERE {still_waits}",
-            (body, payload, sent_at, *key),
-        )
 
 
 def _store_echo(db: sqlite3.Connection, echo: Echo, now: str) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.clock import stamp
 from bot.domain import Cancelled, Done, Failed, InDoubt, Lease, Outcome, Released, Retry
-from bot.store import replies, users
+from bot.store import edits, replies, users
 
 PROBE_MOST_SECONDS = 30.0
 
@@ -59,6 +59,7 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
             changed = _give_back(db, lease, moment)
     if not changed:
         return
+    edits.apply_to(db, lead, stamp(now))
     if isinstance(outcome, Released) and outcome.pause:
         db.execute(
             "UPDATE users SET paused_at = ?, paused_by = ? WHERE id = (SELECT user_id FROM outbox WHERE id = ?)",

@@ -32,21 +32,16 @@ def resolve(db: sqlite3.Connection, who: Identity, now: str) -> User:
     The business-scoped id comes first: a phone that is bound to another such id is a recycled number and moves to
     this person, without the old history; a phone known alone belongs to the same person.
     """
-    by_bsuid = _find(db, who.bsuid)
-    by_phone = _find(db, who.phone)
-    if by_bsuid is not None and by_phone is not None and by_bsuid.id != by_phone.id:
-        if by_phone.bsuid is None:
-            merge(db, loser=by_phone.id, winner=by_bsuid.id)
-            return _find(db, who.bsuid) or by_bsuid
-        _unbind_phone(db, by_phone, who.phone)
-        return _bind(db, by_bsuid, who, now)
-    if by_bsuid is not None:
-        return _bind(db, by_bsuid, who, now)
-    if by_phone is not None:
-        if who.bsuid is None or by_phone.bsuid is None:
-            return _bind(db, by_phone, who, now)
-        _unbind_phone(db, by_phone, who.phone)
-    return _bind(db, _create(db, who, now), who, now)
+    user, holder = _find(db, who.bsuid), _find(db, who.phone)
+    if holder is not None and (user is None or user.id != holder.id):
+        if who.bsuid is None or (user is None and holder.bsuid is None):
+            user = holder
+        elif user is not None and holder.bsuid is None:
+            merge(db, loser=holder.id, winner=user.id)
+            user = _find(db, who.bsuid)
+        else:
+            _unbind_phone(db, holder, who.phone)
+    return _bind(db, user or _create(db, who, now), who, now)
 
 
 def change_identity(db: sqlite3.Connection, before: Identity, after: Identity, now: str) -> None:
@@ -54,13 +49,11 @@ def change_identity(db: sqlite3.Connection, before: Identity, after: Identity, n
     old = _find(db, before.bsuid) or _find(db, before.phone)
     if old is None:
         return
+    known_before = old.id
     known = _find(db, after.bsuid)
-    holder = _find(db, after.phone)
-    if known is None and holder is not None and holder.id != old.id and after.bsuid is None:
-        known = holder if holder.bsuid is None else None
     if known is not None and known.id != old.id:
         merge(db, loser=old.id, winner=known.id)
-        old = _find(db, after.bsuid) or _find(db, after.phone) or known
+        old = _find(db, after.bsuid) or known
     holder = _find(db, after.phone)
     if holder is not None and holder.id != old.id:
         if holder.bsuid is None:
@@ -69,28 +62,34 @@ def change_identity(db: sqlite3.Connection, before: Identity, after: Identity, n
             _unbind_phone(db, holder, after.phone)
     # The new ids replace the old ones; the old phone may be given to a stranger tomorrow.
     if after.phone and before.phone and before.phone != after.phone:
-        db.execute("DELETE FROM user_ids WHERE id = ? AND user_id = ?", (before.phone, old.id))
+        db.execute(
+            "DELETE FROM user_ids WHERE id = ? AND user_id IN (?, ?)", (before.phone, known_before, old.id)
+        )
     _bind(db, old, after, now, replace=True)
 
 
 def merge(db: sqlite3.Connection, *, loser: int, winner: int) -> None:
     """Join two queues into the winner's: now, or as soon as at most one of them is being answered."""
-    db.execute(
-        """UPDATE users SET merging_into = :winner WHERE id = :loser AND merging_into IS NULL
-              AND NOT EXISTS (SELECT 1 FROM users w WHERE w.id = :winner AND w.merging_into = :loser)""",
-        {"winner": winner, "loser": loser},
-    )
+    loser, winner = _end_of_merges(db, loser), _end_of_merges(db, winner)
+    if loser != winner:
+        db.execute("UPDATE users SET merging_into = ? WHERE id = ?", (winner, loser))
     complete_merges(db)
 
 
 def complete_merges(db: sqlite3.Connection) -> None:
     """Carry out the merges that waited for a lease to end. Costs one look at an empty index when there are none."""
-    for loser, winner in db.execute(
+    while pair := db.execute(
         """SELECT u.id, u.merging_into FROM users u WHERE u.merging_into IS NOT NULL
               AND (SELECT count(*) FROM outbox o WHERE o.state = 'leased' AND o.user_id IN (u.id, u.merging_into)) < 2
-            ORDER BY u.id"""
-    ).fetchall():
-        _join(db, loser, winner)
+            ORDER BY u.id LIMIT 1"""
+    ).fetchone():
+        _join(db, *pair)
+
+
+def _end_of_merges(db: sqlite3.Connection, user_id: int) -> int:
+    """Follow merges that wait to whom they end with, so that they never form a ring."""
+    row = db.execute("SELECT merging_into FROM users WHERE id = ?", (user_id,)).fetchone()
+    return _end_of_merges(db, row[0]) if row[0] else user_id
 
 
 def _join(db: sqlite3.Connection, loser: int, winner: int) -> None:

@@ -1,0 +1,38 @@
+"""What edits and revokes do: they change or cancel a message that still waits. For use inside a write."""
+
+import sqlite3
+
+# Whoever knows a wamid: only its author changes it, and only while nothing is planned for it.
+_NEWEST = """
+SELECT o.id, c.type, c.body, c.payload, c.sent_at
+  FROM outbox o JOIN outbox c
+    ON c.target_wamid = o.wamid AND c.phone_number_id = o.phone_number_id AND c.user_id = o.user_id
+ WHERE {which} AND o.state = 'pending' AND NOT EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = o.id)
+ ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC LIMIT 1"""
+_OF_WAMID = _NEWEST.format(which="o.phone_number_id = ? AND o.wamid = ?")
+_OF_ID = _NEWEST.format(which="o.id = ?")
+
+
+def apply(db: sqlite3.Connection, phone_number_id: str, wamid: str, now: str) -> None:
+    """Let a revoke, or else the newest edit, have its way with a message; nothing where there is neither."""
+    _change(db, db.execute(_OF_WAMID, (phone_number_id, wamid)).fetchone(), now)
+
+
+def apply_to(db: sqlite3.Connection, outbox_id: int, now: str) -> None:
+    """Do the same for a message that a turn gave back: it was not to be changed meanwhile."""
+    _change(db, db.execute(_OF_ID, (outbox_id,)).fetchone(), now)
+
+
+def _change(db: sqlite3.Connection, newest: tuple[int, str, str, str, str] | None, now: str) -> None:
+    if newest is None:
+        return
+    id_, kind, body, payload, sent_at = newest
+    if kind == "revoke":
+        db.execute(
+            "UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?", (now, id_)
+        )
+    else:
+        db.execute(
+            "UPDATE outbox SET type = ?, body = ?, payload = ?, edited_at = ? WHERE id = ?",
+            (kind, body, payload, sent_at, id_),
+        )
