@@ -176,7 +176,7 @@ function scene(call) {
     model: "the model is asked",
   };
   let name = names[call.service] || call.service;
-  if (call.service === "webhook") name = /^\d+$/.test(call.what) ? "webhook: your message" : `webhook: ${call.what}`;
+  if (call.service === "webhook") name = /^\d+$/.test(call.what) ? "webhook: your message" : `webhook: status ${call.what}`;
   return { name, ended, good, took: call.ms < 1000 ? `${call.ms} ms` : `${(call.ms / 1000).toFixed(1)} s` };
 }
 
