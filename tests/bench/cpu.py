@@ -1,0 +1,105 @@
+"""CPU of a message from its webhook to the send of its answer, against the bare calls that it makes."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+from pydantic import SecretStr
+
+from bot.config import Config
+from bot.config.settings import OpenAI, WhatsApp
+from bot.emulator import Settings, StatusPlan
+from tests.bench import client, load, rig
+from tests.bench.bare import bare
+from tests.bench.figures import Figure, at_most
+from tests.bench.order import check_file
+
+ROUNDS = 2
+MESSAGES, USERS = 2_000, 500
+WARM_UP = 200
+PATIENCE_SECONDS = 120.0
+READ = "SELECT count(*) FROM replies WHERE delivery = 'read'"
+
+Wait = Callable[[int], None]
+Rig = Callable[[Path, StatusPlan], contextlib.AbstractContextManager[tuple[rig.Running, Wait]]]
+
+
+def measure(folder: Path, *, quick: bool) -> list[Figure]:
+    """Send the same messages through the daemon and through the bare calls, in turn."""
+    rounds, messages = (1, 400) if quick else (ROUNDS, MESSAGES)
+    figures = []
+    for plan, name in ((rig.NO_STATUSES, "no statuses"), (StatusPlan(), "three statuses a reply")):
+        ours: list[float] = []
+        bare_ones: list[float] = []
+        for number in range(rounds):
+            own = folder / f"{len(plan.names)}-{number}"
+            own.mkdir()
+            ours.append(_milliseconds(_daemon, own, plan, messages))
+            bare_ones.append(_milliseconds(_bare, own, plan, messages))
+            check_file(own / "bot.db", messages + WARM_UP)
+        ratio = median(one / other for one, other in zip(ours, bare_ones, strict=True))
+        beside = f"{median(ours):.2f} ms against {median(bare_ones):.2f} ms"
+        figures.append(at_most(f"CPU a message, end to end : bare calls; {name}", ratio, 1.25, beside=beside))
+    return figures
+
+
+def _milliseconds(start: Rig, folder: Path, plan: StatusPlan, messages: int) -> float:
+    """Return CPU milliseconds of the process for each message, once it is warm."""
+    with start(folder, plan) as (running, wait):
+        rig.alone(_post, running.port, WARM_UP, "warm-up")
+        wait(WARM_UP)
+        before = running.cpu_seconds()
+        rig.alone(_post, running.port, messages, "measured")
+        wait(WARM_UP + messages)
+        return (running.cpu_seconds() - before) / messages * 1000
+
+
+def _post(port: int, messages: int, run: str) -> client.Acks:
+    requests = [load.request(said, run) for said in load.people_write(messages, min(messages, USERS))]
+    acks = client.post(port, requests)
+    assert set(acks.statuses) == {200}, acks.statuses
+    return acks
+
+
+@contextlib.contextmanager
+def _daemon(folder: Path, plan: StatusPlan) -> Iterator[tuple[rig.Running, Wait]]:
+    port = rig.free_port()
+    limits = {"WHATSAPP__SENDS_PER_SECOND": 0, "QUEUE__MAX_DEPTH_TOTAL": 0}
+    with (
+        rig.emulator(port, statuses=plan) as url,
+        rig.daemon(folder, url, port=port, settings=limits) as running,
+    ):
+
+        def wait(messages: int) -> None:
+            rig.wait_until(
+                folder / "bot.db", READ if plan.names else rig.DONE, messages, seconds=PATIENCE_SECONDS
+            )
+
+        yield running, wait
+
+
+@contextlib.contextmanager
+def _bare(_: Path, plan: StatusPlan) -> Iterator[tuple[rig.Running, Wait]]:
+    port, known = rig.free_port(), Settings()
+    with rig.emulator(port, statuses=plan) as url:
+        config = Config(
+            whatsapp=WhatsApp(
+                phone_number_id=load.NUMBER,
+                base_url=url,
+                access_token=SecretStr(known.access_token),
+                app_secret=SecretStr(known.app_secret),
+            ),
+            openai=OpenAI(base_url=f"{url}/v1", api_key=SecretStr(known.api_key)),
+        )
+        with bare(config, port) as (running, answered, told):
+
+            def wait(messages: int) -> None:
+                until = time.monotonic() + PATIENCE_SECONDS
+                while answered.value < messages or told.value < messages * len(plan.names):
+                    if time.monotonic() > until:
+                        raise TimeoutError(f"{answered.value} of {messages} answered, {told.value} statuses")
+                    time.sleep(0.05)
+
+            yield running, wait
