@@ -14,6 +14,7 @@ from bot.store.turns import Budget
 Row = dict[str, Any]
 T = TypeVar("T")
 CONVERSATION_MOST = 100
+LONGEST_ID = 140  # a business-scoped id has up to 135 characters
 
 _USERS = """
 SELECT u.id, u.phone, u.bsuid, u.name, u.depth, u.paused_at, u.paused_by, u.ready_at, u.last_message_at,
@@ -57,7 +58,9 @@ class Insights:
         return await self._query(query)
 
     async def find_user(self, known_as: str) -> int | None:
-        """Find a person by u17, a phone with or without plus, or a business-scoped id."""
+        """Find a person by u17, a phone with or without plus, or a business-scoped id; any text is a question."""
+        if len(known_as) > LONGEST_ID or not known_as.isprintable():
+            return None
         number = (
             known_as[1:] if known_as[:1] == "u" and known_as[1:].isdecimal() and known_as.isascii() else None
         )

@@ -9,19 +9,8 @@ from bot.domain import Service
 from bot.errors import NotFound, StoreError, WrongState
 from bot.health import Health
 from bot.store.store import Store
+from bot.web import wire
 from bot.web.public import alive
-from bot.web.wire import (
-    FAILURES_CURSOR,
-    USERS_CURSOR,
-    done,
-    found_user,
-    known_user,
-    message_id,
-    paging,
-    prefers_html,
-    wanted_ids,
-    wants_skip,
-)
 
 SERVICES: dict[str, Service] = {service: service for service in get_args(Service)}
 
@@ -54,58 +43,51 @@ class Api:
         ]
 
     async def queue_stats(self, _: web.Request) -> web.Response:
-        """Answer with the figures of the whole queue."""
         return web.json_response(await self._store.insights.queue_stats())
 
     async def users(self, request: web.Request) -> web.Response:
-        """Answer with a page of users, deepest queue first."""
-        return web.json_response(await self._store.insights.users(*paging(request, USERS_CURSOR)))
+        limit, after = wire.paging(request, wire.USERS_CURSOR)
+        return web.json_response(await self._store.insights.users(limit, after))
 
     async def user(self, request: web.Request) -> web.Response:
-        """Answer with one user: queue, conversation, failures."""
-        return web.json_response(await found_user(request, self._store.insights))
+        return web.json_response(await wire.found_user(request, self._store.insights))
 
     async def failures(self, request: web.Request) -> web.Response:
-        """Answer with a page of failures, newest first."""
-        return web.json_response(await self._store.insights.failures(*paging(request, FAILURES_CURSOR)))
+        limit, after = wire.paging(request, wire.FAILURES_CURSOR)
+        return web.json_response(await self._store.insights.failures(limit, after))
 
     async def retry(self, request: web.Request) -> web.Response:
         """Put failed messages back: the one in the path, those of `{"ids": [7, 8]}`, or all that can be."""
         one, who = request.match_info.get("id"), _who(request)
-        ids = [message_id(one)] if one is not None else await wanted_ids(request)
+        ids = [wire.message_id(one)] if one is not None else await wire.wanted_ids(request)
         retried = await (self._store.retry_all(who=who) if ids is None else self._store.retry(ids, who=who))
         self._bell.ring()
-        return done(request, "retried", {"retried": retried})
+        return wire.done(request, "retried", {"retried": retried})
 
     async def pause(self, request: web.Request) -> web.Response:
-        """Stop answering a user, or everybody."""
         users = await self._store.pause(await self._scope(request), who=_who(request))
-        return done(request, "paused", {"users": users})
+        return wire.done(request, "paused", {"users": users})
 
     async def resume(self, request: web.Request) -> web.Response:
-        """Answer a user, or everybody, again; with `{"waiting": "skip"}` without what waits."""
-        skip = await wants_skip(request)
+        skip = await wire.wants_skip(request)
         users, messages = await self._store.resume(await self._scope(request), skip=skip, who=_who(request))
         self._bell.ring()
-        return done(request, "resumed", {"users": users, "messages": messages})
+        return wire.done(request, "resumed", {"users": users, "messages": messages})
 
     async def clear(self, request: web.Request) -> web.Response:
-        """Cancel what waits of a user, or of everybody; the one being answered goes on."""
         users, messages = await self._store.clear(await self._scope(request), who=_who(request))
-        return done(request, "cleared", {"users": users, "messages": messages})
+        return wire.done(request, "cleared", {"users": users, "messages": messages})
 
     async def try_circuit(self, request: web.Request) -> web.Response:
-        """Let the next message try a service that refused us, now."""
         service = SERVICES.get(request.match_info["service"])
         if service is None:
             raise NotFound("there is no such service: graph or model")
         if not await self._store.try_circuit(service):
             raise WrongState(f"the circuit of {service} is not open: nothing to try")
         self._bell.ring()
-        return done(request, "trying", {"circuits": 1})
+        return wire.done(request, "trying", {"circuits": 1})
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """Answer whether messages can be answered; 503 with the reasons in words while they can't."""
         reasons = await reasons_not_ready(self._health, self._store)
         if reasons:
             return web.json_response({"ready": False, "reasons": reasons}, status=503)
@@ -113,7 +95,9 @@ class Api:
 
     async def _scope(self, request: web.Request) -> int | None:
         """Return the user that the path names; None where it names none: everybody."""
-        return await known_user(request, self._store.insights) if "user_id" in request.match_info else None
+        return (
+            await wire.known_user(request, self._store.insights) if "user_id" in request.match_info else None
+        )
 
 
 async def reasons_not_ready(health: Health, store: Store) -> list[str]:
@@ -129,4 +113,4 @@ async def reasons_not_ready(health: Health, store: Store) -> list[str]:
 
 
 def _who(request: web.Request) -> str:
-    return "page" if prefers_html(request) else "api"
+    return "page" if wire.prefers_html(request) else "api"

@@ -35,34 +35,24 @@ class BodyReader:
         if (request.content_length or 0) > MOST_BYTES:
             raise Refused(413, "over 3 MiB")
         content = request.content
-        if content.is_eof() and content.exception() is None:  # most come along with their headers: no timer
-            return _bounded(content.read_nowait())
+        if content.is_eof() and content.exception() is None and content.total_bytes <= MOST_BYTES:
+            return content.read_nowait()  # most come along with their headers: no timer
+        body = bytearray()
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._gather(request)
-        except Refused:
-            raise
+                async for chunk in content.iter_any():
+                    body += chunk
+                    self._unfinished += len(chunk)
+                    if len(body) > MOST_BYTES:
+                        raise Refused(413, "over 3 MiB")
+                    if len(body) > SMALL_BYTES and self._unfinished > MOST_BYTES_UNFINISHED:
+                        raise Refused(503, "too much is arriving at once")
         except TimeoutError:
             raise Refused(408, f"the body didn't arrive within {self._seconds:g} s") from None
         except Exception as error:  # aiohttp has a dozen for what a client can do wrong; none is our fault
+            if isinstance(error, Refused):
+                raise
             raise Refused(400, f"the body can't be read ({type(error).__name__})") from error
-
-    async def _gather(self, request: web.Request) -> bytes:
-        body = bytearray()
-        try:
-            async for chunk in request.content.iter_any():
-                body += chunk
-                self._unfinished += len(chunk)
-                if len(body) > MOST_BYTES:
-                    raise Refused(413, "over 3 MiB")
-                if len(body) > SMALL_BYTES and self._unfinished > MOST_BYTES_UNFINISHED:
-                    raise Refused(503, "too much is arriving at once")
-            return bytes(body)
         finally:
             self._unfinished -= len(body)
-
-
-def _bounded(body: bytes) -> bytes:
-    if len(body) > MOST_BYTES:
-        raise Refused(413, "over 3 MiB")
-    return body
+        return bytes(body)

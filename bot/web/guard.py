@@ -1,7 +1,6 @@
 """Who may use the admin listener: people on this machine without ado, others with the token, foreign pages never."""
 
 import base64
-import binascii
 import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -37,14 +36,14 @@ class Guard:
 
     def judge(self, method: str, headers: Mapping[str, str]) -> Denial | None:
         """Return why a request is turned away, None for one that may pass. `headers` ignore case."""
-        host = headers.get("Host", "")
-        if not self._knows(_hostname(host)):
+        host = headers.get("Host", "").lower()
+        if not self._serves(_hostname(host)):
             where = "a name of admin.allowed_hosts" if self._exposed else "localhost"
             return Denial(403, f"this host name is not served here: use {where}")
         known = self._has_token(headers.get("Authorization", ""))
         if self._exposed and not known:
             return Denial(401, "the admin token is missing or wrong: Authorization: Bearer …")
-        if not known and any(_tells_of_a_proxy(name) for name in headers):
+        if not known and any(name.lower().startswith(("forwarded", "x-forwarded-")) for name in headers):
             return Denial(
                 403, "this came through a proxy: name its host in admin.allowed_hosts and set a token"
             )
@@ -52,17 +51,15 @@ class Guard:
             return Denial(403, "this was sent by a page of another site")
         return None
 
-    def _knows(self, hostname: str) -> bool:
-        # An exposed listener without allowed_hosts can't know its names; the token protects it.
-        # Rebinding wants a name: an address is safe where the token is asked for.
-        if not hostname:
-            return False
-        if hostname == "localhost" or hostname in self._allowed or (self._exposed and not self._allowed):
+    def _serves(self, hostname: str) -> bool:
+        if hostname == "localhost" or hostname in self._allowed:
             return True
         try:
+            # Rebinding wants a name: an address is safe where the token is asked for.
             return ipaddress.ip_address(hostname).is_loopback or self._exposed
         except ValueError:
-            return False
+            # An exposed listener without allowed_hosts can't know its names; the token protects it.
+            return self._exposed and not self._allowed and hostname != ""
 
     def _has_token(self, authorization: str) -> bool:
         scheme, _, credentials = authorization.partition(" ")
@@ -70,35 +67,29 @@ class Guard:
         if scheme.lower() == "basic":  # what a browser asks its user for: any name, the token as password
             try:
                 presented = base64.b64decode(presented, validate=True).partition(b":")[2]
-            except (binascii.Error, ValueError):
+            except ValueError:
                 return False
         elif scheme.lower() != "bearer":
             return False
-        return hmac.compare_digest(presented, self._token) and bool(self._token)
+        return hmac.compare_digest(presented, self._token) and self._token != b""
 
     def _foreign(self, host: str, headers: Mapping[str, str]) -> bool:
         if headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
             return True
         origin = headers.get("Origin")
-        if origin is None:
-            return False  # no browser: those name the origin of each POST
-        hostname = _hostname(origin.partition("://")[2])
-        same = origin.lower() in {f"http://{host.lower()}", f"https://{host.lower()}"}
-        return not same and hostname not in self._allowed
+        if origin is None:  # no browser: those name the origin of each POST
+            return False
+        scheme, _, site = origin.lower().partition("://")
+        return scheme not in ("http", "https") or (site != host and _hostname(site) not in self._allowed)
 
 
 def _hostname(host: str) -> str:
     """Return the name in `name:port`, lower case, without the brackets of IPv6; "" where it isn't one."""
-    if not host or any(char in "/\\?#@" or char.isspace() for char in host):
+    if any(char in "/\\?#@" or char.isspace() for char in host):
         return ""
     try:
         parts = urlsplit(f"//{host}")
-        _ = parts.port  # raises where it is no number
-    except ValueError:
+        _, name = parts.port, parts.hostname
+    except ValueError:  # no port, or no address between brackets
         return ""
-    return parts.hostname or ""
-
-
-def _tells_of_a_proxy(header: str) -> bool:
-    name = header.lower()
-    return name == "forwarded" or name.startswith("x-forwarded-")
+    return name or ""

@@ -6,19 +6,12 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-# Longer than a reverse proxy keeps an idle connection (Caddy: 120 s), so that none is closed as it is used again;
-# short enough that a client that never finishes its headers is let go.
-KEEPALIVE_SECONDS = 180
-LINGER_SECONDS = 5  # reading on after an early refusal, so that the client gets to see it
-
 
 class _Quiet(logging.LoggerAdapter[logging.Logger]):
     def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
         # What strangers send to an open port is no error of ours.
-        if isinstance(exc_info, HttpProcessingError):
-            self.debug("malformed HTTP: %s", type(exc_info).__name__)
-        else:
-            super().exception(msg, *args, exc_info=exc_info, **kwargs)
+        level = logging.DEBUG if isinstance(exc_info, HttpProcessingError) else logging.ERROR
+        self.log(level, msg, *args, exc_info=exc_info, **kwargs)
 
 
 def runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRunner:
@@ -30,8 +23,10 @@ def runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRun
         app,
         access_log=None,
         auto_decompress=False,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        lingering_time=LINGER_SECONDS,
+        # Longer than a reverse proxy keeps an idle connection (Caddy: 120 s), so that none is closed as it is used
+        # again; short enough that a client that never finishes its headers is let go.
+        keepalive_timeout=180,
+        lingering_time=5,  # reading on after an early refusal, so that the client gets to see it
         logger=_Quiet(logging.getLogger(__name__), {}),
         shutdown_timeout=shutdown_seconds,
     )

@@ -379,7 +379,7 @@ async def test_what_cannot_be_stored_is_503_with_retry_after(error: Exception) -
             reply = await exchange(port, signed(BODY))
     assert reply.status == 503
     assert int(reply.headers["retry-after"]) > 0
-    assert lines[-1]["outcome"] in {"full", "unavailable"}
+    assert (lines[-1]["log_level"], lines[-1]["outcome"]) == ("warning", "not stored")
     assert "5215512345678" not in json.dumps(lines, default=str)
     assert "hola" not in json.dumps(lines, default=str)
 

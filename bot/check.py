@@ -1,0 +1,132 @@
+"""`bot check --online`: ask WhatsApp and the model service, and say in words what each answer means."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from bot.config import Config, OpenAI, WhatsApp
+from bot.errors import ServiceError
+from bot.whatsapp.client import GraphClient
+
+TIMEOUT_SECONDS = 15.0
+NO_TOKEN = (
+    "The access token is wrong, has expired or was withdrawn: make a new permanent one (of a system user)."
+)
+NO_RIGHT = (
+    "The access token may not use this number: give its system user the WhatsApp account, and make the token with "
+    "whatsapp_business_messaging and whatsapp_business_management."
+)
+NO_NUMBER = (
+    "whatsapp.phone_number_id is no number that this token may see: copy the phone number ID (not the phone number) "
+    "from the app's API setup."
+)
+NO_ANSWER = "WhatsApp gave no usable answer: look at the network and at whatsapp.base_url."
+WRONG_SECRET = (
+    "The app secret doesn't belong to the app of the access token, so WhatsApp refuses every call: set "
+    "BOT_WHATSAPP__APP_SECRET to the secret of that app, or, when the webhooks come from another app than the "
+    "token, set whatsapp.appsecret_proof = false."
+)
+UNSIGNED = "The app wants each call signed: set whatsapp.appsecret_proof = true."
+GRAPH_CODES = {
+    "190": NO_TOKEN,
+    "33": NO_NUMBER,
+    "100": NO_NUMBER,
+    "803": NO_NUMBER,
+    "": NO_ANSWER,
+} | dict.fromkeys(["3", "10", "131005", *map(str, range(200, 300))], NO_RIGHT)
+MODEL_STATUSES = {
+    401: "The API key is wrong or was withdrawn: set OPENAI_API_KEY to a new one.",
+    403: "The API key may not use this model: look at its project's permissions.",
+    404: "The service has no such model, or the key may not see it: look at openai.model and openai.base_url.",
+    429: "The service is asked too often, or the account has no credit left.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one question came to: whether it is good, and what it means."""
+
+    good: bool
+    text: str
+
+
+async def check_online(config: Config) -> list[Finding]:
+    """Try the accounts that the configuration names; nothing is sent to anybody and nothing is changed."""
+    async with aiohttp.ClientSession() as session:
+        return [*await check_whatsapp(config.whatsapp, session), await check_model(config.openai, session)]
+
+
+async def check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
+    """Ask for the number, which shows whether appsecret_proof fits, and whether the account is subscribed."""
+    graph = GraphClient(
+        session,
+        base_url=whatsapp.base_url,
+        api_version=whatsapp.api_version,
+        phone_number_id=whatsapp.phone_number_id,
+        access_token=whatsapp.access_token.get_secret_value(),
+        app_secret=whatsapp.app_secret.get_secret_value() if whatsapp.appsecret_proof else "",
+        timeout_seconds=TIMEOUT_SECONDS,
+    )
+    try:
+        number = await graph.phone_number()
+    except ServiceError as error:
+        meaning = GRAPH_CODES.get(error.code or "", "WhatsApp refuses the number.")
+        if "appsecret_proof" in error.reason:
+            meaning = WRONG_SECRET if whatsapp.appsecret_proof else UNSIGNED
+        return [Finding(False, f"{meaning} ({error.reason})")]
+    name = f"{number.get('display_phone_number', '?')} as “{number.get('verified_name', '?')}”"
+    signed = ", and the app secret belongs to the token's app" if whatsapp.appsecret_proof else ""
+    known = Finding(True, f"WhatsApp knows the number {name}, the token may use it{signed}.")
+    return [known, await _subscription(whatsapp.waba_id, graph)]
+
+
+async def _subscription(waba_id: str, graph: GraphClient) -> Finding:
+    account = f"WhatsApp Business Account {waba_id}"
+    if not waba_id:
+        return Finding(True, "Whether webhooks are sent was not asked: that wants whatsapp.waba_id.")
+    try:
+        apps = await graph.subscribed_apps(waba_id)
+    except ServiceError as error:
+        return Finding(False, f"The {account} can't be asked: is it this number's? ({error.reason})")
+    if not apps:
+        mend = f"POST /{waba_id}/subscribed_apps with the token of your app"
+        return Finding(
+            False, f"No app is subscribed to the {account}, so no message will ever arrive: {mend}."
+        )
+    names = ", ".join(str(app.get("name") or app.get("id") or "?") for app in apps)
+    return Finding(True, f"Webhooks of the {account} go to: {names}. Your app must be among them.")
+
+
+async def check_model(openai: OpenAI, session: aiohttp.ClientSession) -> Finding:
+    """Ask the model service for the model; a server that has only a list of models is asked for that."""
+    try:
+        status, answer = await _get(openai, session, f"/models/{quote(openai.model, safe='')}")
+        if status == 404:
+            listed, answer = await _get(openai, session, "/models")
+            models = answer.get("data") if isinstance(answer, dict) else None
+            names = [model.get("id") for model in models or () if isinstance(model, dict)]
+            status = 404 if listed == 200 and openai.model not in names else listed
+    except (aiohttp.ClientError, TimeoutError) as error:
+        reason = str(error) or "no answer in time"
+        return Finding(
+            False, f"{openai.base_url} can't be reached: look at the network and openai.base_url. ({reason})"
+        )
+    if status == 200 and isinstance(answer, dict):
+        credit = "Whether credit is left, the first answer shows."
+        return Finding(True, f"The model service knows {openai.model}, and the key is right. {credit}")
+    strange = f"{openai.base_url} doesn't speak the API that is expected: look at openai.base_url."
+    return Finding(False, f"{MODEL_STATUSES.get(status, strange)} ({openai.model}: HTTP {status})")
+
+
+async def _get(openai: OpenAI, session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {openai.api_key.get_secret_value()}"}
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+    url = URL(f"{openai.base_url}{path}", encoded=True)
+    async with session.get(url, headers=headers, timeout=timeout) as response:
+        try:
+            return response.status, await response.json(content_type=None)
+        except ValueError:
+            return response.status, None

@@ -1,0 +1,92 @@
+"""What `bot status` and `bot failures` print: plain lines for a terminal, free of what could take it over."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+from bot.clock import age, readable
+from bot.store.insights import Insights
+
+MOST_USERS = 20
+LONGEST_BODY = 300
+
+
+async def status_lines(insights: Insights, database: Path) -> list[str]:
+    """Describe the queue: the state in words, what waits, who waits, what failed."""
+    stats = await insights.queue_stats()
+    lines = [*_state(database, (await insights.readiness()).reasons), ""]
+    lines += [
+        f"The {circuit['service']} is tried again at {readable(circuit['probe_at'])} UTC."
+        for circuit in await insights.circuits()
+    ]
+    lines.append(
+        f"Waiting: {stats['totalMessages']} (being answered: {stats['leased']}), of users: {stats['activeUsers']}. "
+        f"Failed: {stats['failed']}{' (bot failures lists them)' if stats['failed'] else ''}."
+    )
+    found = await insights.users(MOST_USERS)
+    users = [user for user in found["users"] if user["depth"] or user["failed"] or user["paused"]]
+    if users:
+        lines += ["", f"{'user':<8}{'waiting':>7}{'oldest':>9}{'failed':>7}  {'state':<9} who"]
+    lines += [
+        f"{user['user_id']:<8}{user['depth']:>7}{age(user['oldest_age_seconds']):>9}{user['failed']:>7}  "
+        f"{user['state']:<9} {_who(user)}"
+        for user in users
+    ]
+    if stats["activeUsers"] > len(users):
+        lines.append(f"… of {stats['activeUsers']} users who wait; the status page shows them all.")
+    return lines
+
+
+async def failure_lines(insights: Insights, limit: int) -> list[str]:
+    """Describe what failed, newest first: id, who, when, why, and what they wrote."""
+    found = await insights.failures(limit)
+    lines = [] if found["failures"] else ["Nothing failed."]
+    for failure in found["failures"]:
+        again = "" if failure["retryable"] else ", can't be retried"
+        when = f"{readable(failure['failed_at'])} UTC, tries: {failure['attempts']}{again}"
+        lines += [
+            f"{failure['id']}  {failure['user_id']} {_who(failure)}, {when}",
+            f"    {_safe(failure['error'])}",
+            f"    > {_safe(failure['body'])}",
+        ]
+    if found["next"]:
+        lines.append("There are more: --limit shows up to 500.")
+    return lines
+
+
+def daemon_runs(database: Path) -> bool:
+    """Tell whether a daemon holds the lock beside the database, by trying to share it for a moment."""
+    try:
+        descriptor = os.open(database.with_name(database.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _state(database: Path, reasons: tuple[str, ...]) -> list[str]:
+    if not daemon_runs(database):
+        return ["The daemon is not running: what waits is answered once it runs.", *map(_reason, reasons)]
+    return ["Not answering:", *map(_reason, reasons)] if reasons else ["Answering."]
+
+
+def _reason(reason: str) -> str:
+    return f"  {_safe(readable(reason))}"
+
+
+def _who(person: dict[str, Any]) -> str:
+    phone = str(person.get("phone") or person.get("bsuid") or "")
+    return _safe(" ".join(filter(None, (person["name"], f"+{phone}" if phone.isdecimal() else phone))))
+
+
+def _safe(text: str | None) -> str:
+    """Return a stranger's text as one line that a terminal shows and does not obey."""
+    shown = " ".join((text or "").split())
+    shown = "".join(char if char.isprintable() or char == "\u200d" else "\ufffd" for char in shown)
+    return shown if len(shown) <= LONGEST_BODY else f"{shown[:LONGEST_BODY]}…"

@@ -1,0 +1,191 @@
+"""`bot check --online` against the emulator: each answer of the services in words that say what to do."""
+
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from bot.check import check_model, check_online
+from bot.config import Config, OpenAI, WhatsApp
+from bot.emulator import Emulator
+from tests.flow.listeners import serving
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    """An emulator of both services."""
+    async with Emulator() as running:
+        yield running
+
+
+def config_of(emulator: Emulator, **changes: object) -> Config:
+    """Point a configuration at the emulator; changes are keys of [whatsapp], or model and api_key."""
+    known = emulator.settings
+    model = {key: changes.pop(key) for key in ("model", "api_key") if key in changes}
+    whatsapp = {
+        "base_url": emulator.graph_url,
+        "phone_number_id": known.phone_number_id,
+        "waba_id": known.waba_id,
+        "access_token": SecretStr(known.access_token),
+        "app_secret": SecretStr(known.app_secret),
+    } | changes
+    openai = {"base_url": emulator.model_url, "api_key": SecretStr(known.api_key)} | model
+    return Config(whatsapp=WhatsApp(**whatsapp), openai=OpenAI(**openai))
+
+
+async def found(config: Config) -> list[tuple[bool, str]]:
+    """Check, and make sure that no secret is told."""
+    findings = await check_online(config)
+    told = " ".join(finding.text for finding in findings)
+    assert not [secret for secret in config.secrets if secret in told]
+    return [(finding.good, finding.text) for finding in findings]
+
+
+async def test_when_all_is_well_each_question_says_so(emulator: Emulator) -> None:
+    """Number with its name and the secret, subscription, model."""
+    findings = await found(config_of(emulator))
+    assert [good for good, _ in findings] == [True] * 3
+    assert "+15550783881 as “La Tienda”" in findings[0][1]
+    assert "the app secret belongs to the token's app" in findings[0][1]
+    assert "Emulated app" in findings[1][1]
+    assert "knows gpt-5.4-mini" in findings[2][1]
+
+
+async def test_the_secret_of_another_app_is_told_from_a_wrong_token(emulator: Emulator) -> None:
+    """Code 100 that speaks of appsecret_proof says both ways to mend it."""
+    findings = await found(config_of(emulator, app_secret=SecretStr("another-apps-secret")))
+    assert [good for good, _ in findings] == [False, True]
+    assert "whatsapp.appsecret_proof = false" in findings[0][1]
+    assert "BOT_WHATSAPP__APP_SECRET" in findings[0][1]
+
+
+async def test_an_app_that_wants_signed_calls_is_told(emulator: Emulator) -> None:
+    """Where "Require App Secret" is on and appsecret_proof is off."""
+    emulator.settings.require_app_secret = True
+    findings = await found(config_of(emulator, appsecret_proof=False))
+    assert [good for good, _ in findings] == [False, True]
+    assert "appsecret_proof = true" in findings[0][1]
+
+
+async def test_without_appsecret_proof_the_secret_is_not_judged(emulator: Emulator) -> None:
+    """It may rightly belong to another app."""
+    findings = await found(config_of(emulator, appsecret_proof=False, app_secret=SecretStr("another")))
+    assert [good for good, _ in findings] == [True] * 3
+    assert "secret" not in findings[0][1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"access_token": SecretStr("EAAold")}, "access token is wrong, has expired or was withdrawn"),
+        ({"phone_number_id": "15550783881"}, "copy the phone number ID (not the phone number)"),
+        ({"base_url": "http://127.0.0.1:9"}, "look at the network and at whatsapp.base_url"),
+    ],
+)
+async def test_a_number_that_cannot_be_seen_says_what_to_mend(
+    emulator: Emulator, changes: dict[str, object], words: str
+) -> None:
+    """One finding for WhatsApp is enough then; the model is asked all the same."""
+    findings = await found(config_of(emulator, **changes))
+    assert [good for good, _ in findings] == [False, True]
+    assert words in findings[0][1]
+
+
+@pytest.mark.parametrize(("code", "words"), [(10, "may not use this number"), (131031, "refuses the number")])
+async def test_other_refusals_are_told_with_metas_own_words(
+    emulator: Emulator, code: int, words: str
+) -> None:
+    """The meaning where it is known, and the answer itself in any case."""
+    emulator.faults.add("error", service="graph.number", code=code)
+    findings = await found(config_of(emulator))
+    assert not findings[0][0]
+    assert words in findings[0][1]
+    assert str(code) in findings[0][1]
+
+
+async def test_an_account_without_a_subscription_gets_no_messages(emulator: Emulator) -> None:
+    """The most frequent silent failure of a new set-up."""
+    emulator.settings.subscribed = False
+    findings = await found(config_of(emulator))
+    assert findings[1][0] is False
+    assert "subscribed_apps" in findings[1][1]
+
+
+async def test_a_wrong_account_and_one_that_is_not_set(emulator: Emulator) -> None:
+    """A wrong waba_id is a mistake, a missing one is only said."""
+    wrong = await found(config_of(emulator, waba_id="1"))
+    assert (wrong[1][0], "Account 1 can't be asked" in wrong[1][1]) == (False, True)
+    missing = await found(config_of(emulator, waba_id=""))
+    assert (missing[1][0], "whatsapp.waba_id" in missing[1][1]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"api_key": SecretStr("sk-wrong")}, "set OPENAI_API_KEY"),
+        ({"model": "gpt-0"}, "no such model"),
+    ],
+)
+async def test_the_models_refusals(emulator: Emulator, changes: dict[str, object], words: str) -> None:
+    """Key and name are told apart."""
+    good, text = (await found(config_of(emulator, **changes)))[-1]
+    assert not good
+    assert words in text
+
+
+async def _model_finding(
+    handler: Callable[[web.Request], web.Response], model: str = "a/b"
+) -> tuple[bool, str]:
+    async def answer(request: web.Request) -> web.Response:
+        return handler(request)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with serving(app) as port, aiohttp.ClientSession() as session:
+        openai = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", model=model, api_key=SecretStr("k"))
+        finding = await check_model(openai, session)
+        return finding.good, finding.text
+
+
+async def test_a_compatible_server_with_only_a_list_is_asked_for_that() -> None:
+    """Local servers name models with slashes and have no address for each."""
+
+    def listed(request: web.Request) -> web.Response:
+        if request.path == "/v1/models":
+            return web.json_response({"data": [{"id": "a/b"}, None]})
+        return web.Response(status=404, text="not found")
+
+    assert (await _model_finding(listed))[0]
+    good, text = await _model_finding(listed, model="c")
+    assert (good, "no such model" in text) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        (
+            lambda: web.Response(text="<html>welcome</html>", content_type="text/html"),
+            "look at openai.base_url",
+        ),
+        (lambda: web.json_response([]), "look at openai.base_url"),
+        (lambda: web.json_response({"error": "odd"}, status=500), "HTTP 500"),
+        (lambda: web.json_response({"error": {"code": "insufficient_quota"}}, status=429), "no credit left"),
+        (lambda: web.json_response({"error": {"code": None}}, status=403), "permissions"),
+        (lambda: web.Response(status=404), "look at openai.model and openai.base_url"),
+    ],
+)
+async def test_whatever_answers_there_is_judged(response: Callable[[], web.Response], words: str) -> None:
+    """HTML, odd JSON, errors without a code: words, no traceback."""
+    good, text = await _model_finding(lambda _: response())
+    assert not good
+    assert words in text
+
+
+async def test_a_model_service_that_is_not_there() -> None:
+    """The address is named."""
+    openai = OpenAI(base_url="http://127.0.0.1:9/v1", api_key=SecretStr("k"))
+    async with aiohttp.ClientSession() as session:
+        finding = await check_model(openai, session)
+    assert (finding.good, "http://127.0.0.1:9/v1 can't be reached" in finding.text) == (False, True)

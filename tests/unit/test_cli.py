@@ -1,0 +1,395 @@
+"""The commands: what they print, how they end, and that mistakes cost one sentence, not a traceback."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from bot import __version__
+from bot.cli import main
+from bot.errors import StartError
+from bot.store.store import Store
+from tests.flow.listeners import a_store
+from tests.flow.people import fail, refuse, wait
+
+T = TypeVar("T")
+ANA, BEA = "5215512345678", "5215587654321"
+SECRETS = {
+    "BOT_WHATSAPP__ACCESS_TOKEN": "EAAtoken",
+    "BOT_WHATSAPP__APP_SECRET": "appsecret",
+    "BOT_WHATSAPP__VERIFY_TOKEN": "verify",
+    "OPENAI_API_KEY": "sk-key",
+}
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The commands set up logging for their process; the other tests of this one get theirs back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a bot.toml of a number."""
+    (tmp_path / "bot.toml").write_text('[whatsapp]\nphone_number_id = "106540352242922"\n')
+    return tmp_path
+
+
+def bot(folder: Path, *arguments: str, typed: str = "") -> Result:
+    """Run a command as in that folder."""
+    return CliRunner().invoke(main, arguments, env={"BOT_CONFIG": str(folder / "bot.toml")}, input=typed)
+
+
+def with_store(folder: Path, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Do something with the store that the commands open next."""
+
+    async def whole() -> T:
+        async with a_store(folder) as store:
+            return await work(store)
+
+    return asyncio.run(whole())
+
+
+async def _nothing(_: Store) -> None:
+    """Only create the file."""
+
+
+async def _some(store: Store) -> None:
+    """Two messages of Ana's wait, one of Bea's failed (id 1)."""
+    await fail(store, BEA, "late question", "the model broke", name="Bea")
+    await wait(store, ANA, "one", "two")
+
+
+# -- the group
+
+
+def test_version_and_help() -> None:
+    """Every command of the contract is there, with its help and its --config."""
+    runner = CliRunner()
+    assert runner.invoke(main, ["--version"]).output == f"bot, version {__version__}\n"
+    listed = runner.invoke(main, ["--help"]).output
+    for command in ("run", "demo", "check", "status", "failures", "retry", "pause", "resume", "clear"):
+        assert f"\n  {command} " in listed
+        assert "--config" in runner.invoke(main, [command, "--help"]).output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["run", "--fast"],
+        ["status", "extra"],
+        ["retry"],
+        ["retry", "x"],
+        ["retry", "0"],
+        ["retry", "9" * 30],
+        ["retry", "1", "--all"],
+        ["pause"],
+        ["pause", "u1", "--all"],
+        ["resume"],
+        ["failures", "--limit", "0"],
+        ["demo", "--model", "other"],
+    ],
+)
+def test_wrong_arguments_are_named_and_exit_2(folder: Path, arguments: list[str]) -> None:
+    """click says what would be right; nothing is opened."""
+    result = bot(folder, *arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: ")
+    assert not (folder / "bot.db").exists()
+
+
+# -- the configuration
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run"],
+        ["check"],
+        ["status"],
+        ["failures"],
+        ["retry", "1"],
+        ["pause", "--all"],
+        ["resume", "u1"],
+        ["clear", "u1"],
+    ],
+)
+def test_every_mistake_of_the_configuration_is_printed_and_the_exit_code_is_2(
+    folder: Path, command: list[str]
+) -> None:
+    """All at once, on stderr, before anything is opened."""
+    (folder / "bot.toml").write_text('[server]\nport = "x"\n[queue]\nconcurency = 5\n')
+    result = bot(folder, *command)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "server.port" in result.stderr
+    assert "queue.concurency" in result.stderr
+    assert "queue.concurrency" in result.stderr
+    assert "Traceback" not in result.output
+    assert [path.name for path in folder.iterdir()] == ["bot.toml"]
+
+
+def test_a_missing_configuration_is_one_sentence(tmp_path: Path) -> None:
+    """With --config as with BOT_CONFIG."""
+    result = CliRunner().invoke(main, ["status", "--config", str(tmp_path / "no.toml")])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no.toml does not exist" in result.stderr
+
+
+def test_check_names_what_is_missing_to_run(folder: Path) -> None:
+    """Each secret by its variable; `run` says the same."""
+    for command in ("check", "run"):
+        result = bot(folder, command)
+        assert result.exit_code == 2
+        for variable in SECRETS:
+            assert variable in result.stderr
+
+
+def test_check_says_that_all_is_fine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 0, no secret shown."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    result = bot(folder, "check")
+    assert (result.exit_code, result.output) == (0, f"{folder}/bot.toml is fine.\n")
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_run_ends_with_the_daemons_exit_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The configuration arrives whole."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    seen = []
+    monkeypatch.setattr("bot.daemon.run", lambda config: seen.append(config) or code)
+    assert bot(folder, "run").exit_code == code
+    assert seen[0].whatsapp.phone_number_id == "106540352242922"
+
+
+def test_a_daemon_that_cannot_start_says_why_in_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 1, no traceback."""
+
+    def cannot(_: object) -> int:
+        raise StartError("port 8080 is in use: stop what uses it")
+
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("bot.daemon.run", cannot)
+    result = bot(folder, "run")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        1,
+        "",
+        "port 8080 is in use: stop what uses it\n",
+    )
+
+
+# -- looking
+
+
+def test_without_a_database_the_commands_say_how_to_get_one(folder: Path) -> None:
+    """And create none."""
+    result = bot(folder, "status")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no database" in result.stderr
+    assert not (folder / "bot.db").exists()
+
+
+def test_a_file_that_is_no_database_is_left_alone(folder: Path) -> None:
+    """One sentence, the bytes stay."""
+    (folder / "bot.db").write_bytes(b"my diary, not a database" * 100)
+    result = bot(folder, "status")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert (folder / "bot.db").read_bytes() == b"my diary, not a database" * 100
+
+
+def test_status_of_an_empty_queue(folder: Path) -> None:
+    """No empty tables."""
+    with_store(folder, _nothing)
+    result = bot(folder, "status")
+    assert result.exit_code == 0
+    assert "Waiting: 0" in result.output
+    assert "user " not in result.output
+
+
+def test_status_tells_who_waits_and_what_failed(folder: Path) -> None:
+    """The state in words, the figures, a line for each user concerned."""
+    with_store(folder, _some)
+    lines = bot(folder, "status").output.splitlines()
+    assert lines[0].startswith("The daemon is not running")
+    assert "Waiting: 2 (being answered: 0), of users: 1. Failed: 1 (bot failures lists them)." in lines
+    rows = [line.split() for line in lines if line.startswith("u") and line[1].isdigit()]
+    assert [(row[0], row[1], row[-3:]) for row in rows] == [
+        ("u2", "2", ["waiting", "Ana", f"+{ANA}"]),
+        ("u1", "0", ["idle", "Bea", f"+{BEA}"]),
+    ]
+
+
+def test_status_knows_whether_the_daemon_runs_and_why_it_does_not_answer(folder: Path) -> None:
+    """By the lock beside the file, which it shares for a moment at most; reasons from the file."""
+    with_store(folder, _some)
+    with (folder / "bot.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert bot(folder, "status").output.startswith("Answering.\n")
+        with_store(folder, refuse)
+        assert bot(folder, "pause", "--all").exit_code == 0
+        output = bot(folder, "status").output
+    assert output.startswith("Not answering:\n")
+    assert "Incorrect API key" in output
+    assert "everything is paused since" in output
+    with (folder / "bot.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no command holds on to it
+
+
+def test_failures_are_listed_with_their_ids_and_reasons(folder: Path) -> None:
+    """What `bot retry` wants to know."""
+    with_store(folder, _nothing)
+    assert bot(folder, "failures").output == "Nothing failed.\n"
+    with_store(folder, _some)
+    first, second, third = bot(folder, "failures").output.splitlines()
+    assert first.startswith(f"1  u1 Bea +{BEA}, ")
+    assert second.strip() == "the model broke"
+    assert third.strip() == "> late question"
+
+
+def test_a_long_list_of_failures_says_that_there_is_more(folder: Path) -> None:
+    """--limit bounds it."""
+
+    async def three(store: Store) -> None:
+        for n in range(3):
+            await fail(store, ANA, f"text {n}")
+
+    with_store(folder, three)
+    output = bot(folder, "failures", "--limit", "2").output
+    assert "text 2" in output
+    assert "text 0" not in output
+    assert "There are more" in output
+
+
+def test_what_strangers_write_cannot_drive_the_terminal(folder: Path) -> None:
+    """Escape sequences, line breaks, bidirectional overrides and endless texts are defused."""
+
+    async def hostile(store: Store) -> None:
+        await fail(store, ANA, "a\x1b]0;owned\x07\nb\u202e" + "x" * 4000, "broke\x1b[2J", name="\x1b[31mred")
+
+    with_store(folder, hostile)
+    output = bot(folder, "failures").output + bot(folder, "status").output
+    assert "\x1b" not in output
+    assert "\x07" not in output
+    assert "\u202e" not in output
+    assert "owned" in output
+    assert max(map(len, output.splitlines())) < 400
+
+
+# -- acting
+
+
+def test_retry_by_id_and_all(folder: Path) -> None:
+    """How many are back is said; what can't be retried changes nothing."""
+    with_store(folder, _some)
+    unknown = bot(folder, "retry", "1", "99")
+    assert (unknown.exit_code, unknown.stdout, unknown.stderr) == (1, "", "there is no message 99\n")
+    waiting = bot(folder, "retry", "2")
+    assert waiting.exit_code == 1
+    assert "pending" in waiting.stderr
+    assert bot(folder, "retry", "1").output == "1 message back in the queue.\n"
+    assert bot(folder, "retry", "--all").output == "0 messages back in the queue.\n"
+    assert "Waiting: 3" in bot(folder, "status").output
+
+
+def test_pause_and_resume_a_user_by_any_id(folder: Path) -> None:
+    """u17, phone with or without plus."""
+    with_store(folder, _some)
+    for name in ("u2", ANA, f"+{ANA}"):
+        assert bot(folder, "pause", name).output == f"{name}: paused.\n"
+        assert "paused" in bot(folder, "status").output
+        assert bot(folder, "resume", name).output == f"{name}: resumed.\n"
+    bot(folder, "pause", "u2")
+    assert bot(folder, "resume", "u2", "--skip").output == "u2: resumed. Messages skipped: 2.\n"
+
+
+@pytest.mark.parametrize("name", ["u99", "5215500000000", "u" + "9" * 5000, "Ana", "", "\udcff", "\x00"])
+@pytest.mark.parametrize("command", ["pause", "resume", "clear"])
+def test_an_unknown_user_is_one_sentence_and_changes_nothing(folder: Path, command: str, name: str) -> None:
+    """Exit 1, even for names that no argument should be."""
+    with_store(folder, _some)
+    result = bot(folder, command, name)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("There is no user")
+    assert "Waiting: 2" in bot(folder, "status").output
+
+
+def test_pause_all_and_resume_all(folder: Path) -> None:
+    """The switch for everybody."""
+    with_store(folder, _some)
+    assert bot(folder, "pause", "--all").output == "Everybody: paused.\n"
+    assert "everything is paused" in bot(folder, "status").output
+    assert bot(folder, "resume", "--all").output == "Everybody: resumed.\n"
+    assert "everything is paused" not in bot(folder, "status").output
+
+
+def test_clear_of_everybody_asks_first(folder: Path) -> None:
+    """No or no answer: nothing happens; --yes doesn't ask."""
+    with_store(folder, _some)
+    for typed in ("n\n", "\n", ""):
+        assert bot(folder, "clear", typed=typed).exit_code == 1
+    assert "Waiting: 2" in bot(folder, "status").output
+    assert bot(folder, "clear", "u1").output == "0 waiting messages of 0 users cancelled.\n"
+    assert bot(folder, "clear", "--yes").output == "2 waiting messages of 1 user cancelled.\n"
+    assert "Waiting: 0" in bot(folder, "status").output
+
+
+# -- as a process
+
+
+def run(folder: Path, code: str, *, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """Run Python code with the folder's configuration."""
+    environ = {**os.environ, "BOT_CONFIG": str(folder / "bot.toml")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environ,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_terminals_commands_load_no_http_and_no_model(folder: Path) -> None:
+    """`bot status` is asked often; aiohttp and openai alone would take half a second."""
+    with_store(folder, _some)
+    code = (
+        "import sys; from bot.cli import main; main(['status'], standalone_mode=False); "
+        "heavy = {'aiohttp', 'openai', 'jinja2', 'markdown_it'} & set(sys.modules); assert not heavy, heavy"
+    )
+    result = run(folder, code)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_closed_pipe_is_no_error_to_speak_of(folder: Path) -> None:
+    """`bot failures | head -1` ends quietly."""
+    with_store(folder, _some)
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        result = run(folder, "from bot.cli import main; main(['failures'])", stdout=writing)
+    finally:
+        os.close(writing)
+    assert result.stderr == ""
