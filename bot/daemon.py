@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import signal
 import socket
@@ -38,6 +39,7 @@ from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
 BACKLOG = 1024
+REQUESTS_END_SECONDS = 2.0  # on each listener, after the drain
 
 
 class Daemon:
@@ -155,13 +157,19 @@ def run(config: Config) -> int:
 
 
 async def _run(config: Config) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    serving = asyncio.create_task(_serve(config))
+    stop = functools.cache(serving.cancel)  # once: a second signal must not cut the drain short
     for signal_ in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_, stop.set)
-    async with Daemon(config).running():
-        await stop.wait()
+        asyncio.get_running_loop().add_signal_handler(signal_, stop)
+    await asyncio.wait([serving])
+    if not serving.cancelled():
+        serving.result()
     log.info("stopped")
+
+
+async def _serve(config: Config) -> None:
+    async with Daemon(config).running():
+        await asyncio.Event().wait()
 
 
 def budget_of(config: Config) -> Budget:
@@ -234,7 +242,7 @@ def _listen(section: str, host: str, port: int) -> Iterator[socket.socket]:
 
 @contextlib.asynccontextmanager
 async def _serving(app: web.Application, listener: socket.socket) -> AsyncIterator[str]:
-    app_runner = runner(app)
+    app_runner = runner(app, shutdown_seconds=REQUESTS_END_SECONDS)
     await app_runner.setup()
     try:
         await web.SockSite(app_runner, listener, backlog=BACKLOG).start()

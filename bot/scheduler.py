@@ -15,6 +15,7 @@ from bot.store.store import LeaseLost, Store
 
 log = structlog.get_logger(__name__)
 BREAKS_MOST = 5
+GIVE_BACK_SECONDS = 1.0
 LOOK_SECONDS = 1.0  # a hand edit rings no bell
 
 
@@ -54,7 +55,8 @@ class Scheduler:
         for task in (self._loop, *self._slots):
             if task is not None:
                 task.cancel()
-        await asyncio.gather(*self._slots, return_exceptions=True)
+        if self._slots:  # while the file is locked nothing can be given back: the next start takes it over
+            await asyncio.wait(self._slots, timeout=GIVE_BACK_SECONDS)
 
     async def _claim_loop(self) -> None:
         while not self._stopping:
