@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -49,11 +49,9 @@ def main() -> None:
 @config_option
 def run(config_path: Path) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
-    from bot.config import missing_to_run
-    from bot.daemon import run as run_daemon
+    config = _load(config_path, to_run=True)
+    from bot.daemon import run as run_daemon  # after the configuration, whose mistakes then show at once
 
-    config = _load(config_path)
-    _stop_at(missing_to_run(config))
     sys.exit(_in_one_sentence(lambda: run_daemon(config)))
 
 
@@ -77,10 +75,7 @@ def demo(model: str) -> None:
 @click.option("--online", is_flag=True, help="Also ask WhatsApp and the model service.")
 def check(config_path: Path, *, online: bool) -> None:
     """Say every mistake in the configuration at once; with --online, whether the accounts work."""
-    from bot.config import missing_to_run
-
-    config = _load(config_path)
-    _stop_at(missing_to_run(config))
+    config = _load(config_path, to_run=True)
     click.echo(f"{config_path} is fine.")
     if not online:
         return
@@ -179,20 +174,13 @@ def clear(config_path: Path, user: str | None, *, yes: bool) -> None:
 # -- how they do it -------------------------------------------------------------------------------------------------
 
 
-def _load(path: Path) -> "Config":
+def _load(path: Path, *, to_run: bool = False) -> "Config":
     from bot.config import ConfigError, load
 
     try:
-        return load(path)
+        return load(path, to_run=to_run)
     except ConfigError as error:
-        _stop_at(error.problems)
-        raise
-
-
-def _stop_at(problems: tuple[Any, ...]) -> None:
-    for problem in problems:
-        click.echo(f"{problem}", err=True)
-    if problems:
+        click.echo(str(error), err=True)
         sys.exit(MISTAKEN)
 
 
@@ -225,12 +213,8 @@ def _in_one_sentence(work: Callable[[], T]) -> T:
     try:
         return work()
     except (StartError, StoreError) as error:
-        _fail(str(error))
-
-
-def _fail(sentence: str) -> NoReturn:
-    click.echo(sentence, err=True)
-    sys.exit(FAILED)
+        click.echo(str(error), err=True)
+        sys.exit(FAILED)
 
 
 def _one_of(user: str | None, *, everything: bool) -> None:

@@ -63,11 +63,11 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = False) -> Config:
     """Read the configuration, secrets included, and make its paths absolute: they are relative to path's folder.
 
     The environment wins over the file, and over a systemd credential of the same name; there an empty secret is a
-    missing one. Raises ConfigError with every mistake that can be seen.
+    missing one. Raises ConfigError with every mistake that can be seen; `to_run` counts what is missing to run, too.
     """
     problems: dict[Problem, None] = {}  # for its order, and nothing is said twice
 
@@ -80,7 +80,10 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     _add_secrets(values, environ, note)
     config = _validate(values, origins, note)
     if written is not None:  # otherwise half of each contradiction would be a default that nobody chose
-        _note_contradictions(config, {VARIABLES.get(problem.key, problem.key) for problem in problems}, note)
+        wrong = {VARIABLES.get(problem.key, problem.key) for problem in problems}
+        _note_contradictions(config, wrong, note)
+        if to_run:
+            problems |= {problem: None for problem in missing_to_run(config) if problem.key not in wrong}
     config = _resolve_paths(config, path.absolute().parent, note)
     if problems:
         raise ConfigError(tuple(problems))

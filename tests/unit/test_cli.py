@@ -161,6 +161,16 @@ def test_check_names_what_is_missing_to_run(folder: Path) -> None:
             assert variable in result.stderr
 
 
+def test_mistakes_and_what_is_missing_are_said_together(folder: Path) -> None:
+    """One look is enough; what is wrong is not called missing as well."""
+    (folder / "bot.toml").write_text('[whatsapp]\nphone_number_id = "+34 600"\n')
+    for command in ("check", "run"):
+        lines = bot(folder, command).stderr.splitlines()
+        assert len(lines) == 1 + len(SECRETS)
+        assert lines[0].startswith("whatsapp.phone_number_id must be")
+        assert "phone_number_id" not in "".join(lines[1:])
+
+
 def test_check_says_that_all_is_fine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 0, no secret shown."""
     for name, value in SECRETS.items():
