@@ -96,7 +96,8 @@ def status(config_path: Path) -> None:
     """Show the queue: what waits, who waits, what failed, what is paused or refused."""
     from bot.report import status_lines
 
-    _print(_with_store(config_path, lambda store, path: status_lines(store.insights, path)))
+    config = _load(config_path)
+    _print(_on_store(config, lambda store, _: status_lines(store.insights, config.store.path)))
 
 
 @main.command()
@@ -106,7 +107,7 @@ def failures(config_path: Path, limit: int) -> None:
     """List the failed messages, newest first, with their ids."""
     from bot.report import failure_lines
 
-    _print(_with_store(config_path, lambda store, _: failure_lines(store.insights, limit)))
+    _print(_on_store(_load(config_path), lambda store, _: failure_lines(store.insights, limit)))
 
 
 @main.command()
@@ -117,11 +118,11 @@ def retry(config_path: Path, ids: tuple[int, ...], *, everything: bool) -> None:
     """Put failed messages back into the queue, by the ids that `bot failures` shows."""
     if bool(ids) == everything:
         raise click.UsageError("Name the ids of failed messages, or --all.")
-
-    async def work(store: "Store", _: Path) -> int:
-        return await (store.retry_all(who=WHO) if everything else store.retry(ids, who=WHO))
-
-    click.echo(f"{_count(_with_store(config_path, work), 'message')} back in the queue.")
+    retried = _on_store(
+        _load(config_path),
+        lambda store, _: store.retry_all(who=WHO) if everything else store.retry(ids, who=WHO),
+    )
+    click.echo(f"Messages back in the queue: {retried}.")
 
 
 @main.command()
@@ -131,11 +132,7 @@ def retry(config_path: Path, ids: tuple[int, ...], *, everything: bool) -> None:
 def pause(config_path: Path, user: str | None, *, everything: bool) -> None:
     """Stop answering a user, or everybody. What they write waits."""
     _one_of(user, everything=everything)
-
-    async def work(store: "Store", _: Path) -> int:
-        return await store.pause(await _user_id(store, user), who=WHO)
-
-    _with_store(config_path, work)
+    _on_store(_load(config_path), lambda store, user_id: store.pause(user_id, who=WHO), user)
     click.echo(f"{user or 'Everybody'}: paused.")
 
 
@@ -147,11 +144,8 @@ def pause(config_path: Path, user: str | None, *, everything: bool) -> None:
 def resume(config_path: Path, user: str | None, *, everything: bool, skip: bool) -> None:
     """Answer a user, or everybody, again."""
     _one_of(user, everything=everything)
-
-    async def work(store: "Store", _: Path) -> tuple[int, int]:
-        return await store.resume(await _user_id(store, user), skip=skip, who=WHO)
-
-    _, skipped = _with_store(config_path, work)
+    config = _load(config_path)
+    _, skipped = _on_store(config, lambda store, user_id: store.resume(user_id, skip=skip, who=WHO), user)
     click.echo(f"{user or 'Everybody'}: resumed.{f' Messages skipped: {skipped}.' if skip else ''}")
 
 
@@ -163,12 +157,8 @@ def clear(config_path: Path, user: str | None, *, yes: bool) -> None:
     """Cancel what waits of USER; without USER, of everybody. The messages stay in the database, unanswered."""
     if user is None and not yes:
         click.confirm("Cancel everything that waits, of every user?", abort=True)
-
-    async def work(store: "Store", _: Path) -> tuple[int, int]:
-        return await store.clear(await _user_id(store, user), who=WHO)
-
-    users, messages = _with_store(config_path, work)
-    click.echo(f"{_count(messages, 'waiting message')} of {_count(users, 'user')} cancelled.")
+    _, messages = _on_store(_load(config_path), lambda store, user_id: store.clear(user_id, who=WHO), user)
+    click.echo(f"Waiting messages cancelled: {messages}.")
 
 
 # -- how they do it -------------------------------------------------------------------------------------------------
@@ -184,14 +174,16 @@ def _load(path: Path, *, to_run: bool = False) -> "Config":
         sys.exit(MISTAKEN)
 
 
-def _with_store(config_path: Path, work: "Callable[[Store, Path], Awaitable[T]]") -> T:
-    """Open the database that the configuration names, daemon up or down, and do something with it."""
+def _on_store(
+    config: "Config", work: "Callable[[Store, int | None], Awaitable[T]]", user: str | None = None
+) -> T:
+    """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
     from bot import logs
     from bot.clock import SystemClock
+    from bot.errors import NotFound
     from bot.store.store import Store
     from bot.store.turns import Budget
 
-    config = _load(config_path)
     logs.configure(level="error")
     prices = (config.openai.price_input_per_million, config.openai.price_output_per_million)
     budget = Budget(config.limits.cost_per_day, *prices)
@@ -199,7 +191,12 @@ def _with_store(config_path: Path, work: "Callable[[Store, Path], Awaitable[T]]"
     async def whole() -> T:
         store = await Store.open_existing(config.store.path, clock=SystemClock(), budget=budget)
         try:
-            return await work(store, config.store.path)
+            user_id = None if user is None else await store.insights.find_user(user)
+            if user is not None and user_id is None:
+                raise NotFound(
+                    f"There is no user {user[:40]}: write u17, a phone number or a business-scoped id."
+                )
+            return await work(store, user_id)
         finally:
             await store.close()
 
@@ -222,21 +219,6 @@ def _one_of(user: str | None, *, everything: bool) -> None:
         raise click.UsageError("Name a user, or --all.")
 
 
-async def _user_id(store: "Store", user: str | None) -> int | None:
-    from bot.errors import NotFound
-
-    if user is None:
-        return None
-    user_id = await store.insights.find_user(user)
-    if user_id is None:
-        raise NotFound(f"There is no user {user[:40]}: write u17, a phone number or a business-scoped id.")
-    return user_id
-
-
 def _print(lines: list[str]) -> None:
     for line in lines:
         click.echo(line)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

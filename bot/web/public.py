@@ -84,10 +84,8 @@ class _Webhook:
             return _refuse(started, 503, str(error), FULL_RETRY_SECONDS)
         except StoreError as error:
             return _refuse(started, 503, str(error))
-        except (
-            Exception
-        ) as error:  # whatever it is, Meta delivers again: nothing is lost, and the log says where
-            # Not the error's own text: it may quote a message.
+        except Exception as error:  # whatever it is, Meta delivers again: nothing is lost
+            # The log says where, without the error's own text: it may quote a message.
             log.error("webhook failed", error=type(error).__name__, trace=format_tb(error.__traceback__))
             return _refuse(started, 503, "this went wrong inside")
         self.bell.ring()

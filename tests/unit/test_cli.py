@@ -319,8 +319,8 @@ def test_retry_by_id_and_all(folder: Path) -> None:
     waiting = bot(folder, "retry", "2")
     assert waiting.exit_code == 1
     assert "pending" in waiting.stderr
-    assert bot(folder, "retry", "1").output == "1 message back in the queue.\n"
-    assert bot(folder, "retry", "--all").output == "0 messages back in the queue.\n"
+    assert bot(folder, "retry", "1").output == "Messages back in the queue: 1.\n"
+    assert bot(folder, "retry", "--all").output == "Messages back in the queue: 0.\n"
     assert "Waiting: 3" in bot(folder, "status").output
 
 
@@ -361,8 +361,8 @@ def test_clear_of_everybody_asks_first(folder: Path) -> None:
     for typed in ("n\n", "\n", ""):
         assert bot(folder, "clear", typed=typed).exit_code == 1
     assert "Waiting: 2" in bot(folder, "status").output
-    assert bot(folder, "clear", "u1").output == "0 waiting messages of 0 users cancelled.\n"
-    assert bot(folder, "clear", "--yes").output == "2 waiting messages of 1 user cancelled.\n"
+    assert bot(folder, "clear", "u1").output == "Waiting messages cancelled: 0.\n"
+    assert bot(folder, "clear", "--yes").output == "Waiting messages cancelled: 2.\n"
     assert "Waiting: 0" in bot(folder, "status").output
 
 
