@@ -12,9 +12,7 @@ from bot.errors import ServiceError
 from bot.whatsapp.client import GraphClient
 
 TIMEOUT_SECONDS = 15.0
-NO_TOKEN = (
-    "The access token is wrong, has expired or was withdrawn: make a new permanent one (of a system user)."
-)
+NO_TOKEN = "The access token is wrong, has expired or was withdrawn: make a new permanent one (of a system user)."
 NO_RIGHT = (
     "The access token may not use this number: give its system user the WhatsApp account, and make the token with "
     "whatsapp_business_messaging and whatsapp_business_management."
@@ -93,9 +91,7 @@ async def _subscription(waba_id: str, graph: GraphClient) -> Finding:
         return Finding(False, f"The {account} can't be asked: is it this number's? ({error.reason})")
     if not apps:
         mend = f"POST /{waba_id}/subscribed_apps with the token of your app"
-        return Finding(
-            False, f"No app is subscribed to the {account}, so no message will ever arrive: {mend}."
-        )
+        return Finding(False, f"No app is subscribed to the {account}, so no message will ever arrive: {mend}.")
     names = ", ".join(str(app.get("name") or app.get("id") or "?") for app in apps)
     return Finding(True, f"Webhooks of the {account} go to: {names}. Your app must be among them.")
 

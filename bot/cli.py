@@ -56,9 +56,7 @@ def run(config_path: Path) -> None:
 
 
 @main.command()
-@click.option(
-    "--config", expose_value=False, help="Accepted and not used: the demo brings its own configuration."
-)
+@click.option("--config", expose_value=False, help="Accepted and not used: the demo brings its own configuration.")
 @click.option("--model", type=click.Choice(["scripted", "openai"]), default="scripted", show_default=True)
 def demo(model: str) -> None:
     """Run the daemon on an emulated WhatsApp, with a chat page in the browser. No account is needed.
@@ -174,9 +172,7 @@ def _load(path: Path, *, to_run: bool = False) -> "Config":
         sys.exit(MISTAKEN)
 
 
-def _on_store(
-    config: "Config", work: "Callable[[Store, int | None], Awaitable[T]]", user: str | None = None
-) -> T:
+def _on_store(config: "Config", work: "Callable[[Store, int | None], Awaitable[T]]", user: str | None = None) -> T:
     """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
     from bot import logs
     from bot.clock import SystemClock
@@ -193,9 +189,7 @@ def _on_store(
         try:
             user_id = None if user is None else await store.insights.find_user(user)
             if user is not None and user_id is None:
-                raise NotFound(
-                    f"There is no user {user[:40]}: write u17, a phone number or a business-scoped id."
-                )
+                raise NotFound(f"There is no user {user[:40]}: write u17, a phone number or a business-scoped id.")
             return await work(store, user_id)
         finally:
             await store.close()

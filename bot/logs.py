@@ -88,9 +88,7 @@ def _add_head(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict
 def _redactor(secrets: Iterable[str]) -> Processor:
     # As a secret may stand in a text: as it is, in a repr, in JSON, in a URL. The longest first: one may hold another.
     forms = {
-        form
-        for secret in secrets
-        for form in (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, ""))
+        form for secret in secrets for form in (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, ""))
     }
     ordered = sorted(forms - {""}, key=len, reverse=True)
 

@@ -93,9 +93,7 @@ class Scheduler:
             outcome = await self._run_turn(lease)
         except LeaseLost:
             outcome = Released()
-        except (
-            Exception
-        ):  # a defect of ours must not stop the other users: this message counts as "try later"
+        except Exception:  # a defect of ours must not stop the other users: this message counts as "try later"
             log.exception("turn broke", user=f"u{lease.user_id}", message=lease.messages[0].id)
             defect = "an error inside the bot, see its log"
             outcome = Retry(2.0**lease.attempts, defect) if lease.attempts < BREAKS_MOST else Failed(defect)

@@ -235,9 +235,7 @@ def _note_contradictions(config: Config, wrong: set[str], note: Note) -> None:
     if admin.exposed and not admin.token:
         what = "is missing, and others than this machine can reach the status page"
         clash("admin.token admin.host admin.allowed_hosts", what, _how_to_set("admin.token"))
-    if server.port == admin.port != 0 and (
-        server.host == admin.host or {server.host, admin.host} & {"0.0.0.0", "::"}
-    ):
+    if server.port == admin.port != 0 and (server.host == admin.host or {server.host, admin.host} & {"0.0.0.0", "::"}):
         what = f"must not be {admin.port} like server.port"
         clash("admin.port server.port admin.host server.host", what, "give each listener a port of its own")
     if queue.lease_seconds <= openai.timeout_seconds:

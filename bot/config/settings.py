@@ -28,21 +28,15 @@ def _shape(pattern: str, must: str) -> AfterValidator:
 def _number_rule(rule: str) -> str:
     before, _, after = rule.partition(" > ")
     if not re.fullmatch(r"[0-9#]+ > [0-9#]+", rule) or before.count("#") != after.count("#"):
-        raise ValueError(
-            'must be "pattern > pattern": digits and # (any digit), the same number of # on both sides'
-        )
+        raise ValueError('must be "pattern > pattern": digits and # (any digit), the same number of # on both sides')
     return rule
 
 
 _REST = r"[^\s/?#@]+(?:/[^\s?#@]*?)??"  # of an address: host, port, path
-_http = _shape(
-    f"(https?://{_REST})/*", "must be an address that starts with https:// or http://, without user and ?"
-)
+_http = _shape(f"(https?://{_REST})/*", "must be an address that starts with https:// or http://, without user and ?")
 _https = _shape(f"(?:(https://{_REST})/*)?", "must be empty or start with https://, without user and ?")
 _host = _shape(r"[\w.-]+|[0-9a-fA-F]*:[0-9a-fA-F.]*:[\w:.%]*", "must be a host name or address, without port")
-_sqlite = _shape(
-    r"sqlite:///[^?#\0]*[^?#\0/]", "must be sqlite:/// and the path of a file (redis:// not yet)"
-)
+_sqlite = _shape(r"sqlite:///[^?#\0]*[^?#\0/]", "must be sqlite:/// and the path of a file (redis:// not yet)")
 MetaId = Annotated[str, _shape("[0-9]*", "must be the id that Meta shows, digits only (not the number)")]
 Prefix = Annotated[str, _shape(r"\+?([0-9]{1,15})", "must be the first digits of a number, country first")]
 ReplyText = Annotated[str, _shape(r"(?s)(?=.*\S).{1,4096}", "must be a text of 1 to 4096 characters")]
@@ -57,9 +51,7 @@ NO_SECRET = SecretStr("")
 
 class _Section(BaseModel):
     # Strict: "8080" is a mistake where 8080 is meant. What the environment says is parsed before.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Server(_Section):  # the public listener

@@ -113,9 +113,7 @@ def _configure(emulator: Emulator, real_model: bool) -> Config:
             )
         )
     except OSError as error:
-        raise StartError(
-            f"can't write in {folder}: {error.strerror}; set XDG_DATA_HOME to another folder"
-        ) from error
+        raise StartError(f"can't write in {folder}: {error.strerror}; set XDG_DATA_HOME to another folder") from error
     environ = {
         "BOT_WHATSAPP__ACCESS_TOKEN": settings.access_token,
         "BOT_WHATSAPP__APP_SECRET": settings.app_secret,
@@ -124,9 +122,7 @@ def _configure(emulator: Emulator, real_model: bool) -> Config:
     }
     if real_model:
         environ |= {
-            name: os.environ[name]
-            for name in os.environ
-            if name.startswith(("BOT_OPENAI__", "OPENAI_API_KEY"))
+            name: os.environ[name] for name in os.environ if name.startswith(("BOT_OPENAI__", "OPENAI_API_KEY"))
         }
     return load(folder / "bot.toml", environ)
 
@@ -150,9 +146,7 @@ async def _remember(emulator: Emulator, customer: Customer, insights: Insights) 
         came_in = line["direction"] == "in"
         if not came_in and line["state"] != "sent":
             continue
-        bubble = Bubble(
-            f"before-{customer.key}-{number}", customer.key, line["direction"], line["body"], line["type"]
-        )
+        bubble = Bubble(f"before-{customer.key}-{number}", customer.key, line["direction"], line["body"], line["type"])
         bubble.at = parse_stamp(line["at"]).timestamp()
         bubble.tick = "sent" if came_in else line["delivery"] or "sent"
         emulator.chats.put(bubble)

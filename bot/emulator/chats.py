@@ -138,9 +138,7 @@ class Chats:
         bubble = self.bubble(wamid)
         if bubble is None:
             return
-        rises = (
-            bubble.tick in ("", "sending", "sent") if tick == "failed" else _rank(tick) > _rank(bubble.tick)
-        )
+        rises = bubble.tick in ("", "sending", "sent") if tick == "failed" else _rank(tick) > _rank(bubble.tick)
         if rises:
             bubble.tick = tick
             self.tell({"type": "tick", "customer": bubble.customer, "id": wamid, "tick": tick})

@@ -54,9 +54,7 @@ def check_send(body: dict[str, Any]) -> None:
         _optional(context, "message_id", str)
     callback = _optional(body, "biz_opaque_callback_data", str)
     if callback is not None and len(callback) > CALLBACK_DATA_LIMIT:
-        raise GraphError(
-            100, f"Param biz_opaque_callback_data must be at most {CALLBACK_DATA_LIMIT} characters long."
-        )
+        raise GraphError(100, f"Param biz_opaque_callback_data must be at most {CALLBACK_DATA_LIMIT} characters long.")
 
 
 def check_read(body: dict[str, Any], known: Callable[[str], bool]) -> None:

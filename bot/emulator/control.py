@@ -74,9 +74,7 @@ class Control:
         return web.json_response({"number": self._emulator.faults.add(Fault(**await _object(request)))})
 
     async def _list_faults(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            {n: dataclasses.asdict(fault) for n, fault in self._emulator.faults.list().items()}
-        )
+        return web.json_response({n: dataclasses.asdict(fault) for n, fault in self._emulator.faults.list().items()})
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
         self._emulator.faults.clear()
@@ -117,9 +115,7 @@ class Control:
     async def _redeliver(self, request: web.Request) -> web.Response:
         """Post the webhook of the message `wamid`, or the last of `customer`, once more."""
         asked = await _object(request)
-        return web.json_response(
-            {"status": await self._emulator.redeliver(asked.get("wamid") or asked["customer"])}
-        )
+        return web.json_response({"status": await self._emulator.redeliver(asked.get("wamid") or asked["customer"])})
 
     async def _webhook(self, request: web.Request) -> web.Response:
         """Sign and post whatever JSON came, once."""

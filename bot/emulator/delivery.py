@@ -105,8 +105,7 @@ class Deliveries:
         if plan.shuffled:
             self._random.shuffle(names)
         steps = [
-            (plan.delays[min(n, len(plan.delays) - 1)] if plan.delays else 0.0, name)
-            for n, name in enumerate(names)
+            (plan.delays[min(n, len(plan.delays) - 1)] if plan.delays else 0.0, name) for n, name in enumerate(names)
         ]
         data = callback_data if plan.callback_data else ""
         if plan.early and steps:
@@ -128,9 +127,7 @@ class Deliveries:
             for _ in range(plan.copies):
                 self.spawn(self.deliver(payload))
 
-    def _status(
-        self, plan: StatusPlan, customer: Customer, wamid: str, name: str, data: str
-    ) -> payloads.Json:
+    def _status(self, plan: StatusPlan, customer: Customer, wamid: str, name: str, data: str) -> payloads.Json:
         built = payloads.status(
             wamid=wamid,
             status=name,
@@ -178,8 +175,6 @@ def card(customer: Customer) -> payloads.Json:
 def _wamids(payload: Any) -> list[str]:
     try:
         values = [change["value"] for entry in payload["entry"] for change in entry["changes"]]
-        return [
-            item["id"] for value in values for key in ("messages", "statuses") for item in value.get(key, [])
-        ]
+        return [item["id"] for value in values for key in ("messages", "statuses") for item in value.get(key, [])]
     except (AttributeError, KeyError, TypeError):
         return []  # bytes, or a body that is odd on purpose

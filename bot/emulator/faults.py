@@ -122,9 +122,7 @@ class Faults:
         return None
 
 
-async def enact(
-    fault: Fault, request: web.Request, answer: bytes, closing: asyncio.Event
-) -> web.StreamResponse:
+async def enact(fault: Fault, request: web.Request, answer: bytes, closing: asyncio.Event) -> web.StreamResponse:
     """Treat a request as a transport fault says; `answer` is the JSON it would have got."""
     if fault.kind == "http":
         text = fault.body or BODIES["html"][0]
@@ -138,9 +136,7 @@ async def enact(
         await pause(fault.seconds or None, closing)
     if fault.kind in SILENT:
         return _cut(request)
-    response = web.StreamResponse(
-        headers={"Content-Type": "application/json", "Content-Length": str(len(answer))}
-    )
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(answer))})
     await response.prepare(request)
     if fault.kind == "cut_body":
         await response.write(answer[: len(answer) // 2])

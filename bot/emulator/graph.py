@@ -68,9 +68,7 @@ class GraphApi:
             marked = self._chats.bubble(wamid)
             user = marked.customer if marked else ""
             members: Json = {"user": user, "wamid": wamid, "typing": bool(body.get("typing_indicator"))}
-            return await self._call(
-                request, "graph.read", lambda entry: self._read(body, entry), body, members
-            )
+            return await self._call(request, "graph.read", lambda entry: self._read(body, entry), body, members)
         address = str(body.get("to") or body.get("recipient") or "")  # with both, `to` wins
         customer = self._chats.find(address)
         text = body.get("text")

@@ -98,9 +98,7 @@ class Journal:
                 return found
         except TimeoutError:
             last = "\n".join(f"  {_line(entry)}" for entry in self.entries[-12:])
-            raise TimeoutError(
-                f"nothing fitted within {timeout} s; the emulator's last entries:\n{last}"
-            ) from None
+            raise TimeoutError(f"nothing fitted within {timeout} s; the emulator's last entries:\n{last}") from None
         finally:
             self._waiters.discard(changed)
 

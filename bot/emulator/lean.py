@@ -37,10 +37,7 @@ class LeanApi:
         if request.path.endswith("/messages"):
             answer = await self._message(json.loads(body)) if self._look else self._sent(next(self._wamids))
         elif request.path == "/_emulator/log":
-            found = [
-                {"user": e.user, "text": e.text, "began_at": e.began_at}
-                for e in self._journal.of("graph.send")
-            ]
+            found = [{"user": e.user, "text": e.text, "began_at": e.began_at} for e in self._journal.of("graph.send")]
             answer = json.dumps({"entries": found}).encode()
         else:
             answer = self._response if request.path == "/v1/responses" else self._completion
@@ -52,9 +49,7 @@ class LeanApi:
         wamid = next(self._wamids)
         phone, bsuid = str(body.get("to", "")).removeprefix("+"), str(body.get("recipient", ""))
         if self._settings.log:
-            entry = self._journal.begin(
-                "graph.send", user=phone or bsuid, text=body["text"]["body"], wamid=wamid
-            )
+            entry = self._journal.begin("graph.send", user=phone or bsuid, text=body["text"]["body"], wamid=wamid)
             entry.accepted = True
         customer = Customer("", phone, "" if phone else bsuid)
         await self._deliveries.statuses(customer, wamid, body.get("biz_opaque_callback_data", ""))

@@ -104,11 +104,7 @@ class ModelApi:
         if self.responder is not None:
             step = self.responder(asked)
             return step if isinstance(step, str | Answer | Fault) else await _awaited(step)
-        return (
-            assistant.reply(asked.text)
-            if self._settings.answers == "assistant"
-            else assistant.echo(asked.text)
-        )
+        return assistant.reply(asked.text) if self._settings.answers == "assistant" else assistant.echo(asked.text)
 
     async def _misbehave(
         self, request: web.Request, entry: Entry, asked: ModelRequest, fault: Fault
@@ -134,13 +130,9 @@ class ModelApi:
         if not asked.stream:
             self._journal.end(entry, status=200)
             return _json(self._whole(asked, answer))
-        stream = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream; charset=utf-8", **_headers()}
-        )
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", **_headers()})
         await stream.prepare(request)
-        events = (
-            openai_shapes.response_events if asked.api == "responses" else openai_shapes.completion_events
-        )
+        events = openai_shapes.response_events if asked.api == "responses" else openai_shapes.completion_events
         for event in events(asked, answer):
             await stream.write(event)
             if self._settings.model_pace_seconds:
@@ -154,7 +146,9 @@ class ModelApi:
 
     def _check_key(self, request: web.Request) -> None:
         if request.headers.get("Authorization", "") != f"Bearer {self._settings.api_key}":
-            text = "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys."
+            text = (
+                "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys."
+            )
             raise ModelError(401, text, code="invalid_api_key")
 
     def _check_model(self, name: str) -> None:

@@ -71,11 +71,7 @@ def read_request(api: str, body: Json) -> ModelRequest:
             text = f"Missing required parameter: '{name}'."
             raise ModelError(400, text, code="missing_required_parameter", param=name)
     items = [{"role": "user", "content": body[key]}] if isinstance(body[key], str) else body[key]
-    pairs = [
-        (str(item.get("role", "")), _text(item.get("content", "")))
-        for item in items
-        if isinstance(item, dict)
-    ]
+    pairs = [(str(item.get("role", "")), _text(item.get("content", ""))) for item in items if isinstance(item, dict)]
     told = [text for role, text in pairs if role in ("system", "developer")]
     instructions = "\n".join([str(body.get("instructions") or ""), *told]).strip()
     said = tuple(pair for pair in pairs if pair[0] not in ("system", "developer"))
@@ -116,9 +112,7 @@ def response_events(asked: ModelRequest, answer: Answer) -> Iterator[bytes]:
     """Build the event stream of POST /v1/responses, word by word."""
     whole = response(asked, answer)
     opening = whole | {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
-    events: list[Json] = [
-        {"type": f"response.{name}", "response": opening} for name in ("created", "in_progress")
-    ]
+    events: list[Json] = [{"type": f"response.{name}", "response": opening} for name in ("created", "in_progress")]
     for item in whole["output"]:
         part = item["content"][0]
         kind = part["type"]
@@ -156,9 +150,7 @@ def completion_events(asked: ModelRequest, answer: Answer) -> Iterator[bytes]:
     deltas += [({member: word}, None) for word in _words(answer.text)]
     deltas.append(({}, _finish(answer)))
     for delta, finish in deltas:
-        yield _data(
-            head | {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
-        )
+        yield _data(head | {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]})
     if (asked.body.get("stream_options") or {}).get("include_usage"):
         yield _data(head | {"choices": [], "usage": _chat_usage(asked, answer)})
     yield b"data: [DONE]\n\n"

@@ -90,9 +90,7 @@ def button_reply_message(*, title: str, reply_id: str = "reply-1", **head: Unpac
     return message("interactive", {"interactive": reply}, **head)
 
 
-def list_reply_message(
-    *, title: str, description: str = "", reply_id: str = "row-1", **head: Unpack[Head]
-) -> Json:
+def list_reply_message(*, title: str, description: str = "", reply_id: str = "row-1", **head: Unpack[Head]) -> Json:
     """Build the choice from an interactive list."""
     row = {"id": reply_id, "title": title, "description": description}
     return message("interactive", {"interactive": {"type": "list_reply", "list_reply": row}}, **head)

@@ -41,9 +41,7 @@ class Emulator:
         self.chats = Chats(self.log.notify)
         self.deliveries = Deliveries(self.settings, self.log, self.chats)
         self._closing = asyncio.Event()
-        self.graph = GraphApi(
-            self.settings, self.log, self.faults, self.chats, self.deliveries, self._closing
-        )
+        self.graph = GraphApi(self.settings, self.log, self.faults, self.chats, self.deliveries, self._closing)
         self.model = ModelApi(self.settings, self.log, self.faults, self.chats, self._closing)
         self._runner: web.BaseRunner | None = None
         self._port = 0
@@ -146,9 +144,7 @@ class Emulator:
             which = found or self._last(which)
         return await self.deliveries.post(which.payload)
 
-    def compose(
-        self, messages: Iterable[tuple[Who, Callable[..., payloads.Json], dict[str, Any]]]
-    ) -> payloads.Json:
+    def compose(self, messages: Iterable[tuple[Who, Callable[..., payloads.Json], dict[str, Any]]]) -> payloads.Json:
         """Build one webhook from (customer, builder, content) and show its messages; deliver it yourself."""
         built, contacts = [], {}
         for who, build, content in messages:
@@ -157,23 +153,17 @@ class Emulator:
             built.append((customer, message))
             if message["type"] != "system":  # Meta leaves the contacts of those out
                 contacts[customer.key] = card(customer)
-        payload = self.deliveries.wrap(
-            messages=[message for _, message in built], contacts=list(contacts.values())
-        )
+        payload = self.deliveries.wrap(messages=[message for _, message in built], contacts=list(contacts.values()))
         for customer, message in built:
             quotes = message.get("context", {}).get("id", "")
-            bubble = Bubble(
-                message["id"], customer.key, "in", _shown(message), message["type"], quotes=quotes
-            )
+            bubble = Bubble(message["id"], customer.key, "in", _shown(message), message["type"], quotes=quotes)
             bubble.tick, bubble.payload = "sent", payload
             self.chats.put(bubble)
         return payload
 
     def fail_model(self, who: Who, *, times: int = 1, status: int = 500) -> int:
         """Make the model fail for the next requests about this customer's words. Returns the fault's number."""
-        return self.faults.add(
-            "error", service="model", user=self._customer(who).key, times=times, status=status
-        )
+        return self.faults.add("error", service="model", user=self._customer(who).key, times=times, status=status)
 
     def sends(self, who: Who = "") -> list[str]:
         """List the texts that went out, oldest first, to one customer or to all."""

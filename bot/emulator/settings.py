@@ -33,9 +33,7 @@ class Settings:
     access_token: str = "emulator-access-token"
     app_secret: str = "emulator-app-secret"
     subscribed: bool = True  # whether the app is among the business account's subscribed_apps
-    require_app_secret: bool = (
-        False  # a wrong appsecret_proof is refused always, a missing one only with this
-    )
+    require_app_secret: bool = False  # a wrong appsecret_proof is refused always, a missing one only with this
     check_read_ids: bool = False  # refuse to mark a message read that nobody wrote
     clock_offset_seconds: float = 0.0  # of the Date header
     statuses: StatusPlan = field(default_factory=StatusPlan)

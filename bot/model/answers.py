@@ -8,9 +8,7 @@ from bot.domain import Answer
 from bot.errors import Kind
 from bot.model.failures import failed, from_error
 
-_THOUGHTS = re.compile(
-    r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL
-)  # what some open models say to themselves
+_THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)  # what some open models say to themselves
 
 
 def read_answer(content: bytes, request_id: str | None) -> Answer:
@@ -35,13 +33,9 @@ def read_answer(content: bytes, request_id: str | None) -> Answer:
             contents = [item.get("content") for item in items if _is(item, "message")]
             texts = [_text(content) for content in contents]
             end = _end_of_response(body)
-            refused = any(
-                _is(part, "refusal") for content in contents if isinstance(content, list) for part in content
-            )
+            refused = any(_is(part, "refusal") for content in contents if isinstance(content, list) for part in content)
         case _:
-            raise failed(
-                Kind.LATER, "the model's answer is malformed", code="malformed", request_id=request_id
-            )
+            raise failed(Kind.LATER, "the model's answer is malformed", code="malformed", request_id=request_id)
     text = "\n\n".join(filter(None, map(str.strip, texts)))
     if end == "content_filter" or (refused and not text):
         raise failed(Kind.MESSAGE, "the model refuses to answer", code="refusal", request_id=request_id)

@@ -42,9 +42,7 @@ _CAUSES: tuple[tuple[type[BaseException], Kind, str, str], ...] = (
     (BaseException, Kind.LATER, "the model's answer can't be read", "malformed"),
 )
 _FLAGGED_TEXT = re.compile(r"flagged|moderation", re.IGNORECASE)
-_REFUSED_TEXT = re.compile(
-    r"credit balance|insufficient (?:balance|credit|funds)|api key not valid", re.IGNORECASE
-)
+_REFUSED_TEXT = re.compile(r"credit balance|insufficient (?:balance|credit|funds)|api key not valid", re.IGNORECASE)
 _TOO_LONG_TEXT = re.compile(
     r"context[ _](?:length|window|size)|maximum context|too many (?:input )?tokens|maximum number of tokens"
     r"|(?:prompt|input) is too long|reduce the length|request too large",

@@ -61,9 +61,7 @@ def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> t
         rows, probe = db.execute(_READY, (text_now, free)).fetchall(), False
         rows += _suspect(db, text_now) if len(rows) < free else []
     if not rows:
-        following = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (text_now,)).fetchone()[
-            0
-        ]
+        following = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (text_now,)).fetchone()[0]
         return [], following
     ids = [row[0] for row in rows]
     db.execute(
@@ -79,9 +77,7 @@ def _rows_past_circuits(
 ) -> tuple[list[_Row], bool]:
     """Let one probe through when it is due; planned answers still go out while only the model is shut."""
     text_now, shut = stamp(now), {service for service, _, _ in circuits}
-    if all(probing is None for _, _, probing in circuits) and (
-        due := [c for c in circuits if c[1] <= text_now]
-    ):
+    if all(probing is None for _, _, probing in circuits) and (due := [c for c in circuits if c[1] <= text_now]):
         query = _PLANNED if "graph" in shut else _READY
         rows = db.execute(query, (text_now, 1)).fetchall()
         rows = rows or db.execute(_READY, (text_now, 1)).fetchall() or _suspect(db, text_now)
@@ -140,9 +136,7 @@ def _lease(db: sqlite3.Connection, row: _Row, token: str, parts: tuple[Part, ...
         _quoted(db, quoted) if quoted else None,
     )
     newest = parse_stamp(last or sent_at)
-    return Lease(
-        (message,), user_id, name, token, attempts, crashes, bool(manual), error, newest, parts, probe
-    )
+    return Lease((message,), user_id, name, token, attempts, crashes, bool(manual), error, newest, parts, probe)
 
 
 def _quoted(db: sqlite3.Connection, wamid: str) -> str | None:

@@ -62,9 +62,7 @@ class Database:
             raise
         return cls(writer, reader)
 
-    async def write(
-        self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float | None = None
-    ) -> T:
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float | None = None) -> T:
         """Run `work` in a transaction and return its result once that is on disk.
 
         Raises StoreUnavailable when the file can't be written (or stays locked for `give_up_seconds`), and whatever
@@ -78,9 +76,7 @@ class Database:
         result: T = await self._until_stored(work, None, None)
         return result
 
-    async def keep_together(
-        self, bulk: Callable[[sqlite3.Connection, list[A]], Sequence[T]], argument: A
-    ) -> T:
+    async def keep_together(self, bulk: Callable[[sqlite3.Connection, list[A]], Sequence[T]], argument: A) -> T:
         """Do as `keep` does with one call of `bulk` for all arguments that gathered; one result for each.
 
         `bulk` has to be the same object at each call.
@@ -97,9 +93,7 @@ class Database:
                     raise
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
 
-    def _hand_over(
-        self, work: Any, bulk: Any, argument: Any, give_up_seconds: float | None
-    ) -> asyncio.Future[Any]:
+    def _hand_over(self, work: Any, bulk: Any, argument: Any, give_up_seconds: float | None) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
         if self._closing:
@@ -157,11 +151,7 @@ class Database:
         trouble = None
         for job in batch:
             stored, value = job.outcome
-            if (
-                not stored
-                and isinstance(value, sqlite3.Error)
-                and not isinstance(value, sqlite3.IntegrityError)
-            ):
+            if not stored and isinstance(value, sqlite3.Error) and not isinstance(value, sqlite3.IntegrityError):
                 trouble = _words(value)
                 value = StoreUnavailable(trouble)
             _set(job.done, stored, value)

@@ -28,9 +28,7 @@ class Door:
         ids = [known_as for known_as in (phone, bsuid) if known_as]
         if any(known_as.startswith(prefix.lstrip("+")) for prefix in self.deny for known_as in ids):
             return False
-        return not self.allow or any(
-            known_as.startswith(p.lstrip("+")) for p in self.allow for known_as in ids
-        )
+        return not self.allow or any(known_as.startswith(p.lstrip("+")) for p in self.allow for known_as in ids)
 
 
 def append(
@@ -83,9 +81,7 @@ def _append_message(db: sqlite3.Connection, message: Inbound, door: Door, now: s
 
 def _known(db: sqlite3.Connection, message: Inbound) -> bool:
     key = (message.phone_number_id, message.wamid)
-    return (
-        db.execute("SELECT 1 FROM outbox WHERE phone_number_id = ? AND wamid = ?", key).fetchone() is not None
-    )
+    return db.execute("SELECT 1 FROM outbox WHERE phone_number_id = ? AND wamid = ?", key).fetchone() is not None
 
 
 def _store_echo(db: sqlite3.Connection, echo: Echo, now: str) -> None:

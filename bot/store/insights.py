@@ -61,9 +61,7 @@ class Insights:
         """Find a person by u17, a phone with or without plus, or a business-scoped id; any text is a question."""
         if len(known_as) > LONGEST_ID or not known_as.isprintable():
             return None
-        number = (
-            known_as[1:] if known_as[:1] == "u" and known_as[1:].isdecimal() and known_as.isascii() else None
-        )
+        number = known_as[1:] if known_as[:1] == "u" and known_as[1:].isdecimal() and known_as.isascii() else None
 
         def query(db: sqlite3.Connection, _: datetime) -> int | None:
             if number is not None:

@@ -40,9 +40,7 @@ def known_migrations(folder: Path | None = None) -> list[Migration]:
 def check_file(path: Path) -> None:
     """Raise StartError unless the file is ours and of exactly this version; change nothing."""
     if not path.is_file():
-        raise StartError(
-            f"there is no database at {path}: start the daemon once (bot run), or check store.url"
-        )
+        raise StartError(f"there is no database at {path}: start the daemon once (bot run), or check store.url")
     try:
         connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=5.0)
         try:
@@ -52,9 +50,7 @@ def check_file(path: Path) -> None:
     except sqlite3.Error as error:
         raise StartError(f"{path} can't be opened as the bot's database: {error}") from error
     if version < latest:
-        raise StartError(
-            f"{path} is of an older version ({version} of {latest}): start the daemon once to renew it"
-        )
+        raise StartError(f"{path} is of an older version ({version} of {latest}): start the daemon once to renew it")
 
 
 def migrate(path: Path, now: datetime) -> list[str]:
@@ -101,9 +97,7 @@ def _check_history(connection: sqlite3.Connection, known: list[Migration], versi
     applied = dict(connection.execute("SELECT version, checksum FROM migrations"))
     for migration in known:
         if migration.version <= version and applied.get(migration.version) != migration.checksum:
-            raise StartError(
-                f"migrations/{migration.name} is not what this file was made with: reinstall bot"
-            )
+            raise StartError(f"migrations/{migration.name} is not what this file was made with: reinstall bot")
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:

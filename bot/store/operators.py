@@ -20,9 +20,7 @@ def retry(db: sqlite3.Connection, ids: Sequence[int], now: datetime, who: str) -
     """Put failed messages back to pending; all or none. Raises NotFound, WrongState."""
     wanted = sorted(set(ids))
     states = dict(
-        db.execute(
-            "SELECT id, state FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(wanted),)
-        )
+        db.execute("SELECT id, state FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(wanted),))
     )
     for id_ in wanted:
         if id_ not in states:
@@ -31,9 +29,7 @@ def retry(db: sqlite3.Connection, ids: Sequence[int], now: datetime, who: str) -
             raise WrongState(f"message {id_} is {states[id_]}: only a failed one can be retried")
     retried = _reopen(db, "id IN (SELECT value FROM json_each(:ids))", now, who, json.dumps(wanted))
     if retried < len(wanted):
-        raise WrongState(
-            "the message expired: WhatsApp lets nothing be sent 24 hours after the person's last message"
-        )
+        raise WrongState("the message expired: WhatsApp lets nothing be sent 24 hours after the person's last message")
     return retried
 
 
@@ -68,9 +64,7 @@ def pause(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
     return users
 
 
-def resume(
-    db: sqlite3.Connection, user_id: int | None, now: datetime, who: str, *, skip: bool
-) -> tuple[int, int]:
+def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str, *, skip: bool) -> tuple[int, int]:
     """Answer somebody, or (None) everybody, again; `skip` cancels what waits. Returns users, messages skipped."""
     skipped = _cancel(db, user_id, "skipped") if skip else (0, 0)
     if user_id is None:
@@ -95,9 +89,7 @@ def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
 
 def try_circuit(db: sqlite3.Connection, service: str, now: datetime) -> bool:
     """Make the next probe of a service due now; False when nothing is wrong with it."""
-    cursor = db.execute(
-        "UPDATE circuits SET probe_at = ? WHERE service = ? AND state = 'open'", (stamp(now), service)
-    )
+    cursor = db.execute("UPDATE circuits SET probe_at = ? WHERE service = ? AND state = 'open'", (stamp(now), service))
     return cursor.rowcount == 1
 
 

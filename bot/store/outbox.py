@@ -29,11 +29,7 @@ def settle(
     db.executemany(
         """UPDATE outbox SET state = 'done', error = NULL, finished_at = ?, leased_at = NULL
             WHERE id = ? AND state = 'leased' AND leased_at = ?""",
-        [
-            (text_now, lease.messages[0].id, lease.token)
-            for lease, outcome in ended
-            if isinstance(outcome, Done)
-        ],
+        [(text_now, lease.messages[0].id, lease.token) for lease, outcome in ended if isinstance(outcome, Done)],
     )
     for lease, outcome in ended:
         if not isinstance(outcome, Done):

@@ -54,9 +54,7 @@ def standing(db: sqlite3.Connection, user_id: int, now: datetime) -> Standing:
     return Standing(row[0], row[1], noticed, limited)
 
 
-def record_answer(
-    db: sqlite3.Connection, outbox_id: int, answer: Answer, duration_ms: int, now: datetime
-) -> None:
+def record_answer(db: sqlite3.Connection, outbox_id: int, answer: Answer, duration_ms: int, now: datetime) -> None:
     """Store what the model's answer took, and that the model answers."""
     db.execute(
         """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms, input_tokens, output_tokens, request_id)

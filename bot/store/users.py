@@ -62,9 +62,7 @@ def change_identity(db: sqlite3.Connection, before: Identity, after: Identity, n
             _unbind_phone(db, holder, after.phone)
     # The new ids replace the old ones; the old phone may be given to a stranger tomorrow.
     if after.phone and before.phone and before.phone != after.phone:
-        db.execute(
-            "DELETE FROM user_ids WHERE id = ? AND user_id IN (?, ?)", (before.phone, known_before, old.id)
-        )
+        db.execute("DELETE FROM user_ids WHERE id = ? AND user_id IN (?, ?)", (before.phone, known_before, old.id))
     _bind(db, old, after, now, replace=True)
 
 
@@ -143,9 +141,7 @@ def _bind(db: sqlite3.Connection, user: User, who: Identity, now: str, *, replac
                 (known_as, user.id, now),
             )
     if (phone, bsuid, name) != (user.phone, user.bsuid, user.name):
-        db.execute(
-            "UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?", (phone, bsuid, name, user.id)
-        )
+        db.execute("UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?", (phone, bsuid, name, user.id))
         user.phone, user.bsuid, user.name = phone, bsuid, name
     return user
 

@@ -95,9 +95,7 @@ class Api:
 
     async def _scope(self, request: web.Request) -> int | None:
         """Return the user that the path names; None where it names none: everybody."""
-        return (
-            await wire.known_user(request, self._store.insights) if "user_id" in request.match_info else None
-        )
+        return await wire.known_user(request, self._store.insights) if "user_id" in request.match_info else None
 
 
 async def reasons_not_ready(health: Health, store: Store) -> list[str]:

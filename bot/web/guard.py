@@ -44,9 +44,7 @@ class Guard:
         if self._exposed and not known:
             return Denial(401, "the admin token is missing or wrong: Authorization: Bearer …")
         if not known and any(name.lower().startswith(("forwarded", "x-forwarded-")) for name in headers):
-            return Denial(
-                403, "this came through a proxy: name its host in admin.allowed_hosts and set a token"
-            )
+            return Denial(403, "this came through a proxy: name its host in admin.allowed_hosts and set a token")
         if method not in READING and self._foreign(host, headers):
             return Denial(403, "this was sent by a page of another site")
         return None

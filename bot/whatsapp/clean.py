@@ -17,9 +17,7 @@ _LAST_SECOND = 253_402_300_799  # of the year 9999
 
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-_TELLING = re.compile(
-    r"(?=[\w|-]*\d)[\w|-]{24,}|\+?\d[\d ()-]{5,}\d"
-)  # tokens and other long ids; phone numbers
+_TELLING = re.compile(r"(?=[\w|-]*\d)[\w|-]{24,}|\+?\d[\d ()-]{5,}\d")  # tokens and other long ids; phone numbers
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -65,9 +63,7 @@ def compact(message: Json) -> str:
         written = _ENCODER.encode(message)
     except (ValueError, RecursionError):  # 1e999, or nested deeper than can be written
         written = ""
-    if not written or (
-        len(written) > PAYLOAD_LIMIT // 4 and len(written.encode(errors="replace")) > PAYLOAD_LIMIT
-    ):
+    if not written or (len(written) > PAYLOAD_LIMIT // 4 and len(written.encode(errors="replace")) > PAYLOAD_LIMIT):
         kept = {
             "truncated": True,
             "id": text(message.get("id"), ID_LIMIT),

@@ -57,9 +57,7 @@ def _contacts(message: Json) -> str:
     for card in objects(message, "contacts")[:_MANY]:
         name = section(card, "name")
         who = text(name.get("formatted_name")) or _join(" ", name, "first_name", "last_name")
-        phones = [
-            text(phone.get("phone") or phone.get("wa_id"), 64) for phone in objects(card, "phones")[:_MANY]
-        ]
+        phones = [text(phone.get("phone") or phone.get("wa_id"), 64) for phone in objects(card, "phones")[:_MANY]]
         known = {
             "who": who or text(section(card, "org").get("company")),
             "phones": ", ".join(filter(None, phones)),
@@ -86,9 +84,7 @@ def _interactive(message: Json) -> str | None:
         return _join(" – ", reply, "title", "description") or text(reply.get("id"))
     if form := section(interactive, "nfm_reply"):
         return _form(form)
-    if (
-        interactive.get("type") == "product"
-    ):  # since August 2026: a customer shares a product of the catalogue
+    if interactive.get("type") == "product":  # since August 2026: a customer shares a product of the catalogue
         return _lines(section(interactive, "product") or section(interactive, "action"))
     return None  # call_permission_reply, or a message whose content Meta left out
 
@@ -117,19 +113,13 @@ def _join(between: str, holder: Json, *keys: str) -> str:
 
 READERS: Final[Mapping[str, Callable[[Json], str | None]]] = {
     "text": lambda message: text(section(message, "text").get("body")),
-    **dict.fromkeys(
-        ("image", "video", "document", "sticker", "audio"), _caption
-    ),  # a sound has no caption: ""
+    **dict.fromkeys(("image", "video", "document", "sticker", "audio"), _caption),  # a sound has no caption: ""
     "location": _location,
     "contacts": _contacts,
     "order": _order,
-    "button": lambda message: text(
-        (button := section(message, "button")).get("text") or button.get("payload")
-    ),
+    "button": lambda message: text((button := section(message, "button")).get("text") or button.get("payload")),
     "interactive": _interactive,
     "reaction": lambda message: text(section(message, "reaction").get("emoji"), 64),
-    "unsupported": lambda message: (
-        None if section(message, "unsupported").get("type") in _NO_MESSAGES else ""
-    ),
+    "unsupported": lambda message: None if section(message, "unsupported").get("type") in _NO_MESSAGES else "",
     "unknown": lambda message: "" if message.get("errors") else None,  # how Meta wrote `unsupported` before
 }

@@ -13,9 +13,7 @@ def rewrite(number: str, rules: Sequence[str]) -> str:
     """
     for rule in rules:
         source, _, target = (side.strip() for side in rule.partition(">"))
-        if len(source) == len(number) and all(
-            mark in ("#", digit) for mark, digit in zip(source, number, strict=True)
-        ):
+        if len(source) == len(number) and all(mark in ("#", digit) for mark, digit in zip(source, number, strict=True)):
             kept = iter(digit for mark, digit in zip(source, number, strict=True) if mark == "#")
             return "".join(next(kept, "") if mark == "#" else mark for mark in target)
     return number

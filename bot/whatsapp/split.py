@@ -11,9 +11,7 @@ import re
 import regex
 
 FENCE = "```"
-SHORTEST = (
-    64  # the least limit, so that a code block can be closed and opened again and something fits between
-)
+SHORTEST = 64  # the least limit, so that a code block can be closed and opened again and something fits between
 
 _SEAM = re.compile(r"\s+|(?<=[。！？])(?=\S)")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]*_~]*\Z")

@@ -85,9 +85,7 @@ class _Translation:
             found = ()
         for item in found:
             try:
-                take(item) if isinstance(item, dict) else self.remark(
-                    f"skipped a part of {key}: not an object"
-                )
+                take(item) if isinstance(item, dict) else self.remark(f"skipped a part of {key}: not an object")
             except _ODD as error:
                 self.remark(f"skipped a part of {key}: {type(error).__name__}")
 

@@ -15,13 +15,9 @@ MEASURES = ("acks", "drain", "cpu", "idle", "slow_disk", "start")
 def main() -> int:
     """Return 0 when every target was met."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which ones (default: all): {', '.join(MEASURES)}"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones (default: all): {', '.join(MEASURES)}")
     parser.add_argument("--quick", action="store_true", help="a short run: less load, figures of less worth")
-    parser.add_argument(
-        "--folder", type=Path, help="where the files are written: on the disk that is to be measured"
-    )
+    parser.add_argument("--folder", type=Path, help="where the files are written: on the disk that is to be measured")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(MEASURES):
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")

@@ -28,9 +28,7 @@ CONCURRENCY = 64
 class Bare:
     """Parse a webhook, show "typing…", ask the model, send the answer; forget everything but the last words."""
 
-    def __init__(
-        self, config: Config, session: Any, answered: "Synchronized[int]", told: "Synchronized[int]"
-    ) -> None:
+    def __init__(self, config: Config, session: Any, answered: "Synchronized[int]", told: "Synchronized[int]") -> None:
         self._graph = daemon.Daemon(config)._graph(session)
         self._handler = daemon._openai_handler(config, SystemClock())
         self._history: dict[str, list[Utterance]] = defaultdict(list)

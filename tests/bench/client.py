@@ -45,9 +45,7 @@ def post(port: int, requests: Sequence[bytes], *, connections: int = 64, per_sec
     began, busy, sent = time.perf_counter(), time.process_time(), 0
     while acks.statuses.total() < len(requests):
         now = time.perf_counter()
-        while (
-            free and sent < len(requests) and (at := began + sent / per_second if per_second else now) <= now
-        ):
+        while free and sent < len(requests) and (at := began + sent / per_second if per_second else now) <= now:
             number = free.popleft()
             due[number] = at
             by_number[number].sendall(requests[sent])

@@ -73,9 +73,7 @@ def _daemon(folder: Path, plan: StatusPlan) -> Iterator[tuple[rig.Running, Wait]
     ):
 
         def wait(messages: int) -> None:
-            rig.wait_until(
-                folder / "bot.db", READ if plan.names else rig.DONE, messages, seconds=PATIENCE_SECONDS
-            )
+            rig.wait_until(folder / "bot.db", READ if plan.names else rig.DONE, messages, seconds=PATIENCE_SECONDS)
 
         yield running, wait
 

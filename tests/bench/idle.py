@@ -99,9 +99,7 @@ async def _latency(folder: Path, messages: int) -> Figure:
         check_file(own / "bot.db", messages)
     ordered = sorted(waits)
     beside = f"p99 {ordered[int(len(ordered) * 0.99)]:.1f} ms"
-    return at_most(
-        "webhook to model request on an idle daemon, p50 (ms)", median(waits), 5.0, "{:.1f}", beside
-    )
+    return at_most("webhook to model request on an idle daemon, p50 (ms)", median(waits), 5.0, "{:.1f}", beside)
 
 
 def _config(path: Path, url: str) -> Config:

@@ -88,9 +88,7 @@ def daemon(
         "OPENAI__API_KEY": Settings().api_key,
         **(settings or {}),
     }
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("BOT_", "OPENAI_"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("BOT_", "OPENAI_"))}
     environment |= {f"BOT_{name}": str(value) for name, value in told.items()}
     (folder / "bot.toml").touch()
     log = folder / "daemon.jsonl"
@@ -123,9 +121,7 @@ def _told(ready: socket.socket) -> bool:
 
 
 @contextlib.contextmanager
-def emulator(
-    webhook_port: int = 0, *, statuses: StatusPlan = NO_STATUSES, delay: float = 0.0
-) -> Iterator[str]:
+def emulator(webhook_port: int = 0, *, statuses: StatusPlan = NO_STATUSES, delay: float = 0.0) -> Iterator[str]:
     """Run a lean emulator in a process of its own and yield its address; statuses go to `webhook_port`."""
     plan = json.dumps({"names": statuses.names, "delays": statuses.delays})
     command = [

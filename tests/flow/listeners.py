@@ -87,9 +87,7 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-def inbound(
-    wamid: str, phone: str, body: str = "hola", *, name: str = "Ana", minutes_ago: float = 0
-) -> Inbound:
+def inbound(wamid: str, phone: str, body: str = "hola", *, name: str = "Ana", minutes_ago: float = 0) -> Inbound:
     """Make a message of a user."""
     return Inbound(
         phone_number_id=NUMBER,

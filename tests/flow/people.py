@@ -9,8 +9,7 @@ async def wait(store: Store, phone: str, *texts: str, name: str = "Ana", minutes
     """Let messages of a user wait."""
     known = (await store.insights.queue_stats())["timestamp"]
     messages = [
-        inbound(f"wamid.{phone}.{text}.{known}", phone, text, name=name, minutes_ago=minutes_ago)
-        for text in texts
+        inbound(f"wamid.{phone}.{text}.{known}", phone, text, name=name, minutes_ago=minutes_ago) for text in texts
     ]
     await store.append(batch(*messages))
 
@@ -21,9 +20,7 @@ async def lease(store: Store) -> Lease:
     return found
 
 
-async def fail(
-    store: Store, phone: str, text: str, error: str = "the model broke", *, name: str = "Ana"
-) -> int:
+async def fail(store: Store, phone: str, text: str, error: str = "the model broke", *, name: str = "Ana") -> int:
     """Let a message of a user without others fail; return its id."""
     await wait(store, phone, text, name=name)
     taken = await lease(store)
@@ -35,7 +32,5 @@ async def refuse(store: Store, phone: str = "5215500000009") -> None:
     """Let the model refuse us: its circuit opens, the message waits on."""
     await wait(store, phone, "anybody there?", name="Zoe")
     taken = await lease(store)
-    refusal = Released(
-        refused_by="model", reason="401: Incorrect API key", code="401", probe_after_seconds=30
-    )
+    refusal = Released(refused_by="model", reason="401: Incorrect API key", code="401", probe_after_seconds=30)
     await store.settle(taken, refusal, claim=False)

@@ -37,9 +37,7 @@ class Admin:
     async def post(self, path: str, fields: Any = None, **headers: str) -> Reply:
         """POST JSON, or nothing."""
         body = b"" if fields is None else json.dumps(fields).encode()
-        return await exchange(
-            self.port, request("POST", path, body, **{"Content_Type": "application/json"} | headers)
-        )
+        return await exchange(self.port, request("POST", path, body, **{"Content_Type": "application/json"} | headers))
 
     async def press(self, path: str, form: str = "", *, referer: str = "/", **headers: str) -> Reply:
         """Press a button of the page, as a browser does."""

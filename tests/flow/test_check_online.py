@@ -94,9 +94,7 @@ async def test_a_number_that_cannot_be_seen_says_what_to_mend(
 
 
 @pytest.mark.parametrize(("code", "words"), [(10, "may not use this number"), (131031, "refuses the number")])
-async def test_other_refusals_are_told_with_metas_own_words(
-    emulator: Emulator, code: int, words: str
-) -> None:
+async def test_other_refusals_are_told_with_metas_own_words(emulator: Emulator, code: int, words: str) -> None:
     """The meaning where it is known, and the answer itself in any case."""
     emulator.faults.add("error", service="graph.number", code=code)
     findings = await found(config_of(emulator))
@@ -135,9 +133,7 @@ async def test_the_models_refusals(emulator: Emulator, changes: dict[str, object
     assert words in text
 
 
-async def _model_finding(
-    handler: Callable[[web.Request], web.Response], model: str = "a/b"
-) -> tuple[bool, str]:
+async def _model_finding(handler: Callable[[web.Request], web.Response], model: str = "a/b") -> tuple[bool, str]:
     async def answer(request: web.Request) -> web.Response:
         return handler(request)
 

@@ -166,9 +166,7 @@ ODD_OBJECTS: list[Any] = [
     {"object": "page", "entry": [{"id": 5, "changes": [{"field": "messages", "value": {"messages": {}}}]}]},
     {"entry": {"0": {}}},
     webhook(messages=[{"id": 17, "from": 5215512345678, "timestamp": 1.5, "type": ["text"], "text": "x"}]),
-    webhook(
-        messages=[{"id": "wamid.N", "from": "521", "timestamp": "0", "type": "text", "text": {"body": 5}}]
-    ),
+    webhook(messages=[{"id": "wamid.N", "from": "521", "timestamp": "0", "type": "text", "text": {"body": 5}}]),
     webhook(messages=[text_message(body="lone \ud83d and nul \x00", wa_id="5215512345678", wamid="wamid.S")]),
     webhook(messages=[text_message(body="x", wa_id="9" * 10_000, wamid="w" * 10_000)]),
     webhook(statuses=[{"id": None, "status": {}}, {"id": "wamid.U", "status": "sent", "timestamp": "soon"}]),
@@ -231,9 +229,7 @@ async def test_without_a_verify_token_nobody_subscribes() -> None:
     """An empty token must not fit an empty configuration."""
     app = public_app(phone_number_id=NUMBER, app_secret="s", verify_token="", store=Stub(), bell=Bell())
     async with serving(app) as port:
-        reply = await exchange(
-            port, request("GET", "/webhook?hub.mode=subscribe&hub.verify_token=&hub.challenge=1")
-        )
+        reply = await exchange(port, request("GET", "/webhook?hub.mode=subscribe&hub.verify_token=&hub.challenge=1"))
     assert reply.status == 403
 
 

@@ -49,9 +49,7 @@ def lines_with(pattern: re.Pattern[str], names: Iterable[str]) -> list[str]:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        found += [
-            f"{name_of(path)}:{n}" for n, line in enumerate(text.splitlines(), 1) if pattern.search(line)
-        ]
+        found += [f"{name_of(path)}:{n}" for n, line in enumerate(text.splitlines(), 1) if pattern.search(line)]
     return found
 
 
@@ -124,10 +122,7 @@ def test_no_file_names_a_package_registry_or_a_place_on_one_machine() -> None:
 def test_nothing_is_left_for_later_in_the_code() -> None:
     """What is missing is an issue; a note in the code is read by nobody."""
     names = [name_of(p) for p in tracked_files()]
-    assert (
-        lines_with(LEFT_FOR_LATER, [n for n in names if n.startswith(("bot/", "tests/", "migrations/"))])
-        == []
-    )
+    assert lines_with(LEFT_FOR_LATER, [n for n in names if n.startswith(("bot/", "tests/", "migrations/"))]) == []
 
 
 def test_every_test_runs() -> None:
@@ -140,9 +135,7 @@ def test_every_test_says_what_it_expects() -> None:
     silent = []
     for path in python_files(ROOT / "tests"):
         for node in ast.walk(tree_of(path)):
-            is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
-                "test_"
-            )
+            is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
             if is_test and not ast.get_docstring(node):
                 silent.append(f"{name_of(path)}:{node.lineno} {node.name}")
     assert silent == []

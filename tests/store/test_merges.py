@@ -71,9 +71,7 @@ async def test_both_are_being_answered(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Retry(60, "busy"), Released(), Failed("bad")])
-async def test_neither_gets_a_new_lease_while_the_join_waits(
-    desk: Desk, outcome: Retry | Released | Failed
-) -> None:
+async def test_neither_gets_a_new_lease_while_the_join_waits(desk: Desk, outcome: Retry | Released | Failed) -> None:
     """However the first turn ends, what follows waits for the second."""
     by_phone, by_id = await both_leased(desk)
     assert await desk.store.settle(by_phone, outcome, claim=True) is None

@@ -53,9 +53,7 @@ def read(wamid: str, *, typing: bool = True) -> dict[str, Any]:
     return body | ({"typing_indicator": {"type": "text"}} if typing else {})
 
 
-async def post(
-    client: ClientSession, emu: Emulator, body: Any, query: str = "", token: str = ""
-) -> ClientResponse:
+async def post(client: ClientSession, emu: Emulator, body: Any, query: str = "", token: str = "") -> ClientResponse:
     """Call POST /messages as the daemon would."""
     settings = emu.settings
     url = f"{emu.graph_url}/v26.0/{settings.phone_number_id}/messages{query}"

@@ -130,9 +130,7 @@ def test_wrong_arguments_are_named_and_exit_2(folder: Path, arguments: list[str]
         ["clear", "u1"],
     ],
 )
-def test_every_mistake_of_the_configuration_is_printed_and_the_exit_code_is_2(
-    folder: Path, command: list[str]
-) -> None:
+def test_every_mistake_of_the_configuration_is_printed_and_the_exit_code_is_2(folder: Path, command: list[str]) -> None:
     """All at once, on stderr, before anything is opened."""
     (folder / "bot.toml").write_text('[server]\nport = "x"\n[queue]\nconcurency = 5\n')
     result = bot(folder, *command)
@@ -180,9 +178,7 @@ def test_check_says_that_all_is_fine(folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_run_ends_with_the_daemons_exit_code(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+def test_run_ends_with_the_daemons_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """The configuration arrives whole."""
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
@@ -192,9 +188,7 @@ def test_run_ends_with_the_daemons_exit_code(
     assert seen[0].whatsapp.phone_number_id == "106540352242922"
 
 
-def test_a_daemon_that_cannot_start_says_why_in_one_sentence(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_daemon_that_cannot_start_says_why_in_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 1, no traceback."""
 
     def cannot(_: object) -> int:

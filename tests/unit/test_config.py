@@ -139,9 +139,7 @@ def test_other_variables_are_none_of_our_business(read: Read) -> None:
     assert read("", {"BOT_CONFIG": "/etc/bot.toml", "BOT_TOKEN": "x", "PATH": "/bin"})
 
 
-def test_paths_are_relative_to_the_folder_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """systemd starts the daemon in /: the folder it runs in must not matter, however its file was named."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "bot.toml").write_text('[store]\nurl = "sqlite:///data/bot.db"\n')
@@ -299,9 +297,7 @@ def test_no_secret_shows_in_the_traceback_of_a_mistake(read: Read) -> None:
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize(
-    "key", ["server.host", "whatsapp.phone_number_id", "whatsapp.base_url", "openai.base_url"]
-)
+@pytest.mark.parametrize("key", ["server.host", "whatsapp.phone_number_id", "whatsapp.base_url", "openai.base_url"])
 def test_a_token_in_the_wrong_place_is_not_shown(mistakes: Mistakes, key: str) -> None:
     """What is long is no typing mistake; what has an @ may be a password."""
     section, name = key.split(".")
@@ -448,9 +444,7 @@ WRONG_VALUES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("section", "line", "said"), WRONG_VALUES, ids=[line[:50] for _, line, _ in WRONG_VALUES]
-)
+@pytest.mark.parametrize(("section", "line", "said"), WRONG_VALUES, ids=[line[:50] for _, line, _ in WRONG_VALUES])
 def test_a_value_out_of_range_is_said(mistakes: Mistakes, section: str, line: str, said: str) -> None:
     """Each key has its range; the message names the key, the rule and an example."""
     (mistake,) = mistakes(f"[{section}]\n{line}\n")
@@ -523,10 +517,7 @@ def test_an_unknown_name_in_the_file_names_the_nearest_known(
 def test_a_mistyped_name_of_a_secret_is_sent_to_the_environment(mistakes: Mistakes) -> None:
     """Not first to the right name and then away from it; and the value stays unsaid."""
     (line,) = mistakes(f'[whatsapp]\nacces_token = "{TOKEN}"\n')
-    assert (
-        "the nearest known is whatsapp.access_token: set BOT_WHATSAPP__ACCESS_TOKEN in the environment"
-        in line
-    )
+    assert "the nearest known is whatsapp.access_token: set BOT_WHATSAPP__ACCESS_TOKEN in the environment" in line
     assert TOKEN not in line
 
 
@@ -559,9 +550,7 @@ def test_a_section_must_be_a_section(mistakes: Mistakes, text: str) -> None:
 
 def test_a_mistake_of_syntax_names_its_line(mistakes: Mistakes, tmp_path: Path) -> None:
     """And what the environment gets wrong is said with it."""
-    lines = mistakes(
-        "[queue]\nconcurrency = many\n", {"BOT_SERVER__PORT": "x", "BOT_OPENAI__TIMEOUT_SECONDS": "300"}
-    )
+    lines = mistakes("[queue]\nconcurrency = many\n", {"BOT_SERVER__PORT": "x", "BOT_OPENAI__TIMEOUT_SECONDS": "300"})
     assert lines[0].startswith(f"{tmp_path / 'bot.toml'} is not TOML")
     assert "line 2" in lines[0]
     assert [line.split()[0] for line in lines[1:]] == ["BOT_SERVER__PORT"]
@@ -589,14 +578,11 @@ def test_a_file_in_another_encoding_names_its_line(tmp_path: Path) -> None:
         load(tmp_path / "bot.toml", {})
 
 
-def test_a_missing_file_of_instructions_is_said_with_its_full_path(
-    mistakes: Mistakes, tmp_path: Path
-) -> None:
+def test_a_missing_file_of_instructions_is_said_with_its_full_path(mistakes: Mistakes, tmp_path: Path) -> None:
     """Relative to what is the usual question."""
     (line,) = mistakes('[openai]\ninstructions_file = "nowhere.txt"\n')
     assert line == (
-        "openai.instructions_file can't be read (No such file or directory); "
-        f"look at {tmp_path / 'nowhere.txt'}"
+        f"openai.instructions_file can't be read (No such file or directory); look at {tmp_path / 'nowhere.txt'}"
     )
 
 
@@ -707,9 +693,7 @@ NOON = datetime(2026, 11, 24, 12, 5, tzinfo=UTC)
 def test_instructions_get_the_time_and_the_name() -> None:
     """With the day of the week, which models get wrong."""
     openai = OpenAI(instructions="It is $now. Talk to ${name}.")
-    assert (
-        openai.render_instructions(NOON, "Ana María") == "It is Tue 2026-11-24 12:05 UTC. Talk to Ana María."
-    )
+    assert openai.render_instructions(NOON, "Ana María") == "It is Tue 2026-11-24 12:05 UTC. Talk to Ana María."
 
 
 def test_the_default_instructions_use_both_and_leave_no_placeholder() -> None:
@@ -722,9 +706,7 @@ def test_the_default_instructions_use_both_and_leave_no_placeholder() -> None:
 
 def test_other_dollars_stay_as_they_are() -> None:
     """Price lists are full of them."""
-    assert (
-        OpenAI(instructions="$5, $price, $$now, $").render_instructions(NOON, "Ana") == "$5, $price, $now, $"
-    )
+    assert OpenAI(instructions="$5, $price, $$now, $").render_instructions(NOON, "Ana") == "$5, $price, $now, $"
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,7 @@ def test_a_bad_text_is_refused_with_metas_code(case: str, spoil: Callable[[Json]
 
 
 @pytest.mark.parametrize(("case", "spoil", "code"), BAD_READS)
-def test_a_bad_read_mark_is_refused_with_metas_code(
-    case: str, spoil: Callable[[Json], Any], code: int
-) -> None:
+def test_a_bad_read_mark_is_refused_with_metas_code(case: str, spoil: Callable[[Json], Any], code: int) -> None:
     """The same for read marks."""
     body = read("wamid.1")
     spoil(body)

@@ -28,9 +28,7 @@ async def client() -> AsyncIterator[ClientSession]:
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize(
-    ("kind", "error"), [("cut", aiohttp.ServerDisconnectedError), ("hang", TimeoutError)]
-)
+@pytest.mark.parametrize(("kind", "error"), [("cut", aiohttp.ServerDisconnectedError), ("hang", TimeoutError)])
 async def test_a_send_that_is_never_answered_went_out_or_not(
     emu: Emulator, client: ClientSession, kind: str, error: type[Exception], after: bool
 ) -> None:
@@ -77,18 +75,14 @@ async def test_a_gateway_answers_with_a_page(emu: Emulator, client: ClientSessio
     assert emu.sends() == []
 
 
-async def test_an_error_after_processing_was_accepted_all_the_same(
-    emu: Emulator, client: ClientSession
-) -> None:
+async def test_an_error_after_processing_was_accepted_all_the_same(emu: Emulator, client: ClientSession) -> None:
     """131000: an error that says nothing about the message's fate."""
     emu.faults.add("error", code=131000, after=True)
     assert (await post(client, emu, text())).status == 500
     assert emu.sends() == ["hello"]
 
 
-async def test_a_slow_call_takes_effect_late_or_is_answered_late(
-    emu: Emulator, client: ClientSession
-) -> None:
+async def test_a_slow_call_takes_effect_late_or_is_answered_late(emu: Emulator, client: ClientSession) -> None:
     """Before: a caller that gave up still sees its message go out later. After: it is out while the caller waits."""
     emu.faults.add("slow", seconds=0.6)
     with pytest.raises(TimeoutError):

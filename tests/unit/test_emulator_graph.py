@@ -143,9 +143,7 @@ async def test_the_account_says_whether_our_app_is_subscribed(emu: Emulator, cli
     assert (await get(client, emu, "1/subscribed_apps"))[0] == 400
 
 
-async def test_a_read_mark_turns_earlier_messages_blue_and_shows_the_dots(
-    emu: Emulator, client: ClientSession
-) -> None:
+async def test_a_read_mark_turns_earlier_messages_blue_and_shows_the_dots(emu: Emulator, client: ClientSession) -> None:
     """Read with typing: all earlier messages of that customer are read, and the dots show until the reply."""
     ana = emu.customer("Ana", wa_id="5215512345678")
     for wamid in ("wamid.1", "wamid.2", "wamid.3"):
@@ -160,9 +158,7 @@ async def test_a_read_mark_turns_earlier_messages_blue_and_shows_the_dots(
     assert ana.key not in emu.chats.typing
 
 
-async def test_an_unknown_message_is_marked_read_unless_ids_are_checked(
-    emu: Emulator, client: ClientSession
-) -> None:
+async def test_an_unknown_message_is_marked_read_unless_ids_are_checked(emu: Emulator, client: ClientSession) -> None:
     """Tolerant by default, so that a test may make wamids up; strict as Meta on request."""
     assert (await post(client, emu, read("wamid.unheard"))).status == 200
     emu.settings.check_read_ids = True

@@ -105,9 +105,7 @@ async def test_a_request_without_input_is_refused(sdk: AsyncOpenAI) -> None:
 
 async def test_a_script_is_followed_step_by_step(emu: Emulator, sdk: AsyncOpenAI) -> None:
     """Texts, answers with an end of their own, faults: first in, first out; then the echo again."""
-    emu.model.script.extend(
-        ["first", Answer("cut o", end="length"), Fault("error", service="model", status=503)]
-    )
+    emu.model.script.extend(["first", Answer("cut o", end="length"), Fault("error", service="model", status=503)])
     assert (await ask(sdk)).output_text == "first"
     cut = await ask(sdk)
     assert (cut.status, cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")

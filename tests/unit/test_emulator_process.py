@@ -41,9 +41,7 @@ async def control(client: ClientSession, emu: Emulator, verb: str, **body: Any) 
         return response.status, await response.json()
 
 
-async def test_it_starts_as_a_process_says_where_and_ends_on_sigterm(
-    hook: Hook, client: ClientSession
-) -> None:
+async def test_it_starts_as_a_process_says_where_and_ends_on_sigterm(hook: Hook, client: ClientSession) -> None:
     """One line of JSON on stdout, then requests are served until SIGTERM, exit code 0."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

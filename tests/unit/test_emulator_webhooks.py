@@ -52,9 +52,7 @@ def test_encoding_and_signature_are_metas() -> None:
     message = {"id": "wamid.X", "type": "text", "text": {"body": "¡Olé! 😀 a/b"}}
     value = {"messages": [message]}
     change = {"field": "messages", "value": value}
-    body = payloads.encode(
-        {"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [change]}]}
-    )
+    body = payloads.encode({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [change]}]})
     assert rb"\u00a1Ol\u00e9! \ud83d\ude00 a\/b" in body
     expected = "9ef1b4c632f8ba0196f2720f53d233baa89f2ce6c266987086b939194f5ddd6d"
     assert payloads.sign(SECRET, body) == "sha256=" + expected
@@ -71,9 +69,7 @@ def built(name: str) -> dict[str, Any]:
         "location_message": payloads.location_message(name="n", **ana),
         "button_message": payloads.button_message(text="t", context=quote, **ana),
         "interactive_button_reply_message": payloads.button_reply_message(title="t", context=quote, **ana),
-        "interactive_list_reply_message": payloads.list_reply_message(
-            title="t", description="d", context=quote, **ana
-        ),
+        "interactive_list_reply_message": payloads.list_reply_message(title="t", description="d", context=quote, **ana),
         "reaction_message": payloads.reaction_message(message_id="wamid.R", **ana),
         "system_message": payloads.changed_number_message(new_wa_id="12195555358", **ana),
         "unsupported_message": payloads.unsupported_message(**ana),
@@ -145,14 +141,10 @@ async def test_a_customer_without_a_phone_shows_a_bsuid_alone(emu: Emulator, hoo
     await emu.say(bo, "hi")
     [value] = hook.values
     assert "from" not in value["messages"][0]
-    assert value["contacts"] == [
-        {"profile": {"name": "Bo", "username": "bo"}, "user_id": "US.13491208655302741918"}
-    ]
+    assert value["contacts"] == [{"profile": {"name": "Bo", "username": "bo"}, "user_id": "US.13491208655302741918"}]
 
 
-async def test_a_burst_is_a_webhook_each_in_shuffled_order_and_distinct_seconds(
-    emu: Emulator, hook: Hook
-) -> None:
+async def test_a_burst_is_a_webhook_each_in_shuffled_order_and_distinct_seconds(emu: Emulator, hook: Hook) -> None:
     """Five texts at once arrive in any order; their timestamps still tell it."""
     wamids = await emu.burst("16505551234", ["1", "2", "3", "4", "5"], shuffled=True)
     messages = [value["messages"][0] for value in hook.values]
@@ -267,9 +259,7 @@ async def test_statuses_can_come_shuffled_twice_and_without_callback_data(
     assert len(orders) > 1
 
 
-async def test_a_status_can_overtake_the_answer_of_its_send(
-    emu: Emulator, hook: Hook, client: ClientSession
-) -> None:
+async def test_a_status_can_overtake_the_answer_of_its_send(emu: Emulator, hook: Hook, client: ClientSession) -> None:
     """Early: when the HTTP answer arrives, the webhook has been answered already."""
     emu.settings.statuses = StatusPlan(names=("sent",), early=True)
     await post(client, emu, text())

@@ -65,9 +65,7 @@ async def failure(call: Awaitable[object]) -> ServiceError:
     assert error.service == "graph"
     told = f"{error} {error.reason} {error.__cause__!r}"
     assert "\n" not in error.reason
-    assert not any(
-        secret in told for secret in (TOKEN, appsecret_proof(SECRET, TOKEN), "6505551234", "my words")
-    )
+    assert not any(secret in told for secret in (TOKEN, appsecret_proof(SECRET, TOKEN), "6505551234", "my words"))
     return error
 
 
@@ -153,9 +151,7 @@ async def test_a_message_is_marked_read(client: GraphClient, emulator: Emulator,
     assert (entry.wamid, entry.typing, entry.accepted) == ("wamid.in", typing, True)
 
 
-async def test_the_number_and_its_subscribed_apps_can_be_asked(
-    client: GraphClient, emulator: Emulator
-) -> None:
+async def test_the_number_and_its_subscribed_apps_can_be_asked(client: GraphClient, emulator: Emulator) -> None:
     """`bot check --online` learns who the number is and whether webhooks will come."""
     assert (await client.phone_number())["display_phone_number"] == "+15550783881"
     assert [app["name"] for app in await client.subscribed_apps("102290129340398")] == ["Emulated app"]
@@ -195,9 +191,7 @@ async def test_each_call_is_signed_where_the_app_requires_it(
         (190, Kind.REFUSED),
     ],
 )
-async def test_an_error_is_told_by_its_code(
-    client: GraphClient, emulator: Emulator, code: int, kind: Kind
-) -> None:
+async def test_an_error_is_told_by_its_code(client: GraphClient, emulator: Emulator, code: int, kind: Kind) -> None:
     """Kind, code, Meta's id for support and a sentence for people."""
     emulator.faults.add("error", service="graph.send", code=code)
     error = await failure(send(client))
@@ -265,9 +259,7 @@ async def test_any_other_answer_has_a_kind(
         ({}, 5.0),
     ],
 )
-async def test_retry_after_is_honoured(
-    session: aiohttp.ClientSession, headers: dict[str, str], seconds: float
-) -> None:
+async def test_retry_after_is_honoured(session: aiohttp.ClientSession, headers: dict[str, str], seconds: float) -> None:
     """Seconds or a date, by the server's own clock; without it a rate limit has its usual pause."""
     async with serving(answering(400, {"error": {"code": 130429}}, headers)) as url:
         error = await failure(send(client_of(session, url)))

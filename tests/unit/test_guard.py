@@ -98,9 +98,7 @@ def test_a_link_from_another_site_may_open_the_page() -> None:
     assert judge(LOOPBACK, Origin="http://evil.example", Sec_Fetch_Site="cross-site") == 0
 
 
-@pytest.mark.parametrize(
-    "name", ["Forwarded", "X_Forwarded_For", "x_forwarded_proto", "X_FORWARDED_ANYTHING"]
-)
+@pytest.mark.parametrize("name", ["Forwarded", "X_Forwarded_For", "x_forwarded_proto", "X_FORWARDED_ANYTHING"])
 def test_what_came_through_a_proxy_needs_the_token(name: str) -> None:
     """A proxy in front of a loopback listener shows it to the world."""
     headers = {name: "203.0.113.9"}

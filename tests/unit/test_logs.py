@@ -123,9 +123,7 @@ def test_journald_gets_the_level_of_each_line(tmp_path: Path, level: str, priori
     """Where the stream is the journal's own, sd-daemon's <N> stands before each line."""
     with (tmp_path / "journal").open("w+") as journal:
         status = os.fstat(journal.fileno())
-        logs.configure(
-            stream=journal, level="debug", environ={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
-        )
+        logs.configure(stream=journal, level="debug", environ={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
         getattr(log, level)("turn")
         journal.seek(0)
         prefix, brace, _ = journal.read().partition("{")
@@ -275,14 +273,10 @@ def test_a_secret_is_replaced_on_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("secret", ['mi "palabra"', """l'"x\"""", "contraseña", r"a\b", "12"])
-def test_a_secret_of_odd_characters_is_replaced_inside_other_objects(
-    stream: io.StringIO, secret: str
-) -> None:
+def test_a_secret_of_odd_characters_is_replaced_inside_other_objects(stream: io.StringIO, secret: str) -> None:
     """A verify token may be any text; quotes, letters and backslashes are escaped differently here and there."""
     logs.configure(stream=stream, environ={}, secrets=[secret])
-    log.info(
-        "call", bare=secret, listed=[secret], error=ValueError(secret), pasted=json.dumps({"token": secret})
-    )
+    log.info("call", bare=secret, listed=[secret], error=ValueError(secret), pasted=json.dumps({"token": secret}))
     line = line_of(stream)
     assert line["bare"] == "[secret]"
     assert line["error"] == "[secret]"

@@ -134,9 +134,7 @@ def test_tables_become_lines() -> None:
 def test_tables_in_quotes_and_lists_keep_their_cells() -> None:
     """What stands before the row in its line is no cell."""
     assert to_whatsapp("> | a | b |\n> |---|---|\n> | c | d |") == "> *a* | *b*\n> c | d"
-    assert (
-        to_whatsapp("- x\n\n  | a | b |\n  |---|---|\n  | c | d | e |") == "- x\n\n  *a* | *b*\n  c | d | e"
-    )
+    assert to_whatsapp("- x\n\n  | a | b |\n  |---|---|\n  | c | d | e |") == "- x\n\n  *a* | *b*\n  c | d | e"
 
 
 @pytest.mark.parametrize(

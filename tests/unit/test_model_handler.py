@@ -113,9 +113,7 @@ async def test_responses_are_asked_for_without_being_kept(emu: Emulator, build: 
     }
 
 
-async def test_chat_completions_gets_nothing_that_a_compatible_server_may_not_know(
-    emu: Emulator, build: Build
-) -> None:
+async def test_chat_completions_gets_nothing_that_a_compatible_server_may_not_know(emu: Emulator, build: Build) -> None:
     """Model and messages only, the instructions first."""
     await build(api="chat_completions").answer(question("hi", name=None))
     [entry] = emu.log.of("model")
@@ -159,9 +157,7 @@ async def test_what_one_side_says_in_a_row_is_one_item(emu: Emulator, build: Bui
     ("api", "roles"),
     [("responses", ["assistant", "user"]), ("chat_completions", ["system", "user", "assistant", "user"])],
 )
-async def test_a_compatible_server_sees_the_user_begin(
-    emu: Emulator, build: Build, api: str, roles: list[str]
-) -> None:
+async def test_a_compatible_server_sees_the_user_begin(emu: Emulator, build: Build, api: str, roles: list[str]) -> None:
     """Prompt templates of some open models fail when the assistant does."""
     await build(api=api).answer(question("hi", history=(Utterance("assistant", "Your order is here"),)))
     [entry] = emu.log.of("model")
@@ -207,9 +203,7 @@ async def test_a_cut_off_answer_ends_in_an_ellipsis(emu: Emulator, build: Build,
         (Says(" ", "refusal"), Kind.MESSAGE, "refusal"),
     ],
 )
-async def test_no_words_are_no_answer(
-    emu: Emulator, build: Build, api: str, says: Says, kind: Kind, code: str
-) -> None:
+async def test_no_words_are_no_answer(emu: Emulator, build: Build, api: str, says: Says, kind: Kind, code: str) -> None:
     """Nothing to say may be chance and is tried again; the filter and a bare refusal are the message's fault."""
     emu.model.script.append(says)
     error = await failure(build(api=api))
@@ -235,8 +229,7 @@ def test_what_open_models_think_aloud_is_not_said() -> None:
         (
             {
                 "output": [
-                    {"type": "message", "content": [{"type": "output_text", "text": text}]}
-                    for text in ("a", "b")
+                    {"type": "message", "content": [{"type": "output_text", "text": text}]} for text in ("a", "b")
                 ]
             },
             ("a\n\nb",),
@@ -373,9 +366,7 @@ async def test_an_error_means_what_its_code_says(
     emu: Emulator, build: Build, status: int, code: str | None, message: str, kind: Kind
 ) -> None:
     """The kind decides between failing the message, waiting, and opening the circuit."""
-    emu.faults.add(
-        "error", service="model", status=status, code=code or "", message=f"{message} {SECRET} sk-api-key"
-    )
+    emu.faults.add("error", service="model", status=status, code=code or "", message=f"{message} {SECRET} sk-api-key")
     error = await failure(build())
     assert error.kind is kind
     assert f"HTTP {status}" in error.reason
@@ -491,9 +482,7 @@ async def test_a_connection_that_is_never_taken_is_a_service_that_is_down(build:
             for each in waiting:
                 each.setblocking(False)
                 each.connect_ex(full.getsockname())
-            error = await failure(
-                build(base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout_seconds=1)
-            )
+            error = await failure(build(base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout_seconds=1))
         finally:
             for each in waiting:
                 each.close()
@@ -524,9 +513,7 @@ async def test_a_key_that_is_missing_or_wrong_is_refused(build: Build) -> None:
         assert (error.kind, error.code) == (Kind.REFUSED, "invalid_api_key")
 
 
-async def test_the_environment_has_no_say(
-    emu: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_environment_has_no_say(emu: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package obeys OPENAI_BASE_URL; bot.toml says where the words of users go."""
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
@@ -545,9 +532,7 @@ async def test_a_cancelled_call_leaves_the_next_one_alone(emu: Emulator, build: 
     assert (await handler.answer(question("second"))).parts == ("answer to: second",)
 
 
-async def test_no_words_of_users_are_logged(
-    emu: Emulator, build: Build, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_words_of_users_are_logged(emu: Emulator, build: Build, caplog: pytest.LogCaptureFixture) -> None:
     """At info and above neither the package nor its transport repeats what is asked."""
     with caplog.at_level(logging.INFO):
         await build().answer(question())

@@ -21,8 +21,6 @@ RULES = ["521########## > 52##########", "549########## > 54##########"]
         ("5215512345678", ["521########## > 1##########", *RULES], "15512345678"),
     ],
 )
-def test_the_first_rule_that_fits_the_whole_number_rewrites_it(
-    number: str, rules: list[str], expected: str
-) -> None:
+def test_the_first_rule_that_fits_the_whole_number_rewrites_it(number: str, rules: list[str], expected: str) -> None:
     """Digits are carried over in their order; a number of another length is nobody's business."""
     assert rewrite(number, rules) == expected

@@ -40,9 +40,7 @@ class Drawn:
     async def clear(self, user: str = "") -> str:
         """Draw the question before messages are cancelled."""
         names = {"user_id": user} if user else {}
-        return (
-            await self._page.confirm_clear(make_mocked_request("GET", "/clear", match_info=names))
-        ).text or ""
+        return (await self._page.confirm_clear(make_mocked_request("GET", "/clear", match_info=names))).text or ""
 
     def error(self, reason: str) -> str:
         """Draw an error."""
@@ -215,9 +213,7 @@ async def test_the_result_of_a_button_is_told(page: Drawn, done: str, told: str)
     assert told in await page.status(f"done={done}")
 
 
-@pytest.mark.parametrize(
-    "done", ["hacked", "paused-x", "paused-<b>", "cleared", "", "retried-1-2-3-4", "paused--1"]
-)
+@pytest.mark.parametrize("done", ["hacked", "paused-x", "paused-<b>", "cleared", "", "retried-1-2-3-4", "paused--1"])
 async def test_a_link_cannot_put_words_into_the_pages_mouth(page: Drawn, done: str) -> None:
     """Only our own words with figures are told; whatever else comes, the page is drawn."""
     html = await page.status(f"done={done}")

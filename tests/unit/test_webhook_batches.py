@@ -92,12 +92,8 @@ def test_an_odd_json_object_is_read_all_the_same(body: bytes) -> None:
 
 def test_a_text_becomes_a_message_with_its_sender_time_and_payload() -> None:
     """Everything that the queue needs is there, and the payload is the message as Meta sent it."""
-    message = text_message(
-        body="¡Olé! a/b 😀", wa_id="16505551234", user_id="US.1349", timestamp=NOON, wamid="wamid.1"
-    )
-    batch = read(
-        webhook(messages=[message], contacts=[contact(name="Ana", wa_id="16505551234", user_id="US.1349")])
-    )
+    message = text_message(body="¡Olé! a/b 😀", wa_id="16505551234", user_id="US.1349", timestamp=NOON, wamid="wamid.1")
+    batch = read(webhook(messages=[message], contacts=[contact(name="Ana", wa_id="16505551234", user_id="US.1349")]))
     [inbound] = batch.messages
     assert inbound == Inbound(
         phone_number_id=PHONE_NUMBER_ID,
@@ -191,9 +187,7 @@ def test_texts_ids_names_and_payloads_are_bounded() -> None:
 def test_a_payload_that_json_can_not_hold_is_a_stub(extra: str) -> None:
     """What stands in `payload` is always JSON that SQLite can read."""
     body = encode(webhook(messages=[text_message(body="hi", wa_id="16505551234") | {"extra": 0}]))
-    batch = translate(
-        parse(body.replace(b'"extra":0', b'"extra":' + extra.encode())), phone_number_id=PHONE_NUMBER_ID
-    )
+    batch = translate(parse(body.replace(b'"extra":0', b'"extra":' + extra.encode())), phone_number_id=PHONE_NUMBER_ID)
     assert batch.messages[0].body == "hi"
     assert json.loads(batch.messages[0].payload)
 
@@ -203,9 +197,7 @@ def test_a_payload_that_json_can_not_hold_is_a_stub(extra: str) -> None:
 
 def test_entries_changes_messages_and_statuses_all_count() -> None:
     """One POST carries many users, messages and statuses, in several entries and changes; all are there in order."""
-    one = webhook(
-        messages=[text_message(body="1", wa_id="16505551234"), text_message(body="2", wa_id="5215512345678")]
-    )
+    one = webhook(messages=[text_message(body="1", wa_id="16505551234"), text_message(body="2", wa_id="5215512345678")])
     two = webhook(
         messages=[text_message(body="3", wa_id="16505551234")],
         statuses=[payloads.status(wamid="wamid.out", status="sent", callback_data="abc.1", timestamp=NOON)],
@@ -214,9 +206,7 @@ def test_entries_changes_messages_and_statuses_all_count() -> None:
     one["entry"][0]["changes"].append(change("messages", of_number(statuses=[{}]))["entry"][0]["changes"][0])
     batch = read(one)
     assert [message.body for message in batch.messages] == ["1", "2", "3"]
-    assert batch.statuses == (
-        Status("wamid.out", "sent", datetime.fromtimestamp(int(NOON), UTC), "abc.1", None),
-    )
+    assert batch.statuses == (Status("wamid.out", "sent", datetime.fromtimestamp(int(NOON), UTC), "abc.1", None),)
     assert batch.remarks == ("skipped a status without a name",)
 
 
@@ -254,9 +244,7 @@ def test_each_delivery_is_a_status(status: str) -> None:
 
 def test_a_failed_status_says_why() -> None:
     """Code and title, as the failures list shows them."""
-    failed = payloads.status(
-        wamid="wamid.1", status="failed", errors=[{"code": 131047, "title": "Re-engagement"}]
-    )
+    failed = payloads.status(wamid="wamid.1", status="failed", errors=[{"code": 131047, "title": "Re-engagement"}])
     assert read(webhook(statuses=[failed])).statuses[0].error == "131047 Re-engagement"
 
 
@@ -294,9 +282,9 @@ def test_errors_of_the_value_are_remarks() -> None:
 )
 def test_other_fields_are_only_remarked(field: object) -> None:
     """Copies, old messages and what nobody knows yet never become a question, whatever they hold."""
-    value = webhook(messages=[text_message(body="SECRET WORDS", wa_id="16505551234")])["entry"][0]["changes"][
-        0
-    ]["value"]
+    value = webhook(messages=[text_message(body="SECRET WORDS", wa_id="16505551234")])["entry"][0]["changes"][0][
+        "value"
+    ]
     batch = read(change(field, value))  # type: ignore[arg-type]
     assert batch == Batch(remarks=batch.remarks)
     assert len(batch.remarks) == 1

@@ -110,9 +110,7 @@ def test_among_several_contacts_nobody_is_guessed() -> None:
 def test_a_changed_number_links_the_old_phone_and_the_new() -> None:
     """The system message is no message of the user's; with BSUIDs both of them are linked as well."""
     plain = changed_number_message(wa_id=PHONE, new_wa_id="12195555358")
-    full = changed_number_message(
-        wa_id=PHONE, new_wa_id="12195555358", new_user_id="US.2", previous_user_id="US.1"
-    )
+    full = changed_number_message(wa_id=PHONE, new_wa_id="12195555358", new_user_id="US.2", previous_user_id="US.1")
     batch = read(plain, full)
     assert batch == Batch(
         identity_changes=(
