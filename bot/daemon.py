@@ -39,7 +39,7 @@ from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
 BACKLOG = 1024
-REQUESTS_END_SECONDS = 2.0  # on each listener, after the drain
+REQUESTS_END_SECONDS = 1.0  # on each listener, after the drain
 
 
 class Daemon:

@@ -1,6 +1,6 @@
 """The fixtures of the process tests: an emulator, and a bot that is configured but not started."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,7 @@ from aiohttp import ClientSession, ClientTimeout
 
 from bot.emulator import Emulator, Settings, StatusPlan
 from tests.process.harness import Bot, environment, reserved_port
+from tests.process.slow_disk import SlowDisk
 
 
 @pytest.fixture
@@ -50,3 +51,11 @@ async def bot(tmp_path: Path, emu: Emulator) -> AsyncIterator[Bot]:
                 yield made
             finally:
                 await made.close()
+
+
+@pytest.fixture(params=["preload", "vfs"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SlowDisk]:
+    """Give a disk that can be held, made in either way."""
+    made = SlowDisk(tmp_path / "disk", request.param)
+    yield made
+    made.release()

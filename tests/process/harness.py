@@ -12,12 +12,12 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession
 
 from bot.emulator import Emulator
 
@@ -102,9 +102,13 @@ class Process:
         self.send(signal_)
         return await self.ended(seconds)
 
-    async def kill(self) -> None:
+    def send_kill(self) -> None:
         """End it as a power cut would, as far as the process is concerned."""
         self.send(signal.SIGKILL)
+
+    async def kill(self) -> None:
+        """Do so and wait for the end."""
+        self.send_kill()
         await self.ended()
 
     async def _read(self) -> None:
@@ -240,6 +244,14 @@ async def until(condition: Callable[[], T], seconds: float = 5.0) -> T:
         assert time.monotonic() < deadline, f"not true within {seconds} s: {condition()}"
         await asyncio.sleep(POLL_SECONDS)
     return found
+
+
+@contextlib.contextmanager
+def write_lock(bot: Bot) -> Iterator[None]:
+    """Hold the file's write lock as somebody with the sqlite3 CLI may, in the middle of a transaction."""
+    with contextlib.closing(sqlite3.connect(bot.database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 @contextlib.contextmanager

@@ -1,28 +1,18 @@
-"""SIGTERM and SIGINT: turns under way get `drain_seconds`, what isn't finished goes back unspent, the exit code is 0."""
+"""SIGTERM and SIGINT: turns under way get `drain_seconds`, what isn't finished goes back unspent; exit code 0."""
 
 import asyncio
 import contextlib
 import signal
 import socket
-import sqlite3
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from bot.emulator import Emulator, StatusPlan
-from tests.process.harness import Bot, until
+from tests.process.harness import Bot, until, write_lock
 
 ANA, LUIS = "34600111222", "34600333444"
 GRACE_SECONDS = 5.0  # that a stop may take beyond queue.drain_seconds
-
-
-@contextlib.contextmanager
-def write_lock(bot: Bot) -> Iterator[None]:
-    """Hold the file's write lock as somebody with the sqlite3 CLI may, in the middle of a transaction."""
-    with contextlib.closing(sqlite3.connect(bot.database, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,173 @@
+"""kill -9 at any moment: nothing is lost, nothing is answered twice, each user in order.
+
+`make test` kills a few times; KILLS=300 pytest tests/process/test_kill.py does it for minutes.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from bot.emulator import Emulator, StatusPlan
+from bot.emulator.openai_shapes import ModelRequest
+from tests.process.harness import Bot, Process, until
+from tests.process.slow_disk import SlowDisk
+
+KILLS = int(os.environ.get("KILLS", "5"))
+ANA = "34600111222"
+WAL = "bot.db-wal"
+PATIENCE_SECONDS = 30.0 + 5 * KILLS  # a send in doubt waits confirm_seconds anew after each kill
+WAITING_MOST = 3  # messages that a user writes ahead of the answers
+
+
+def assert_answered_once_in_order(emu: Emulator, said: dict[str, list[str]]) -> None:
+    """Each message of each user has its one answer, in the order in which they were written, and no part went twice."""
+    assert {user: emu.sends(user) for user in said} == {
+        user: [f"answer to: {text}" for text in texts] for user, texts in said.items()
+    }
+    accepted = [entry.callback_data for entry in emu.log.of("graph.send") if entry.accepted]
+    bases = Counter(callback.partition(".")[0] for callback in accepted)
+    assert {base: times for base, times in bases.items() if times > 1} == {}
+
+
+async def test_kills_under_load_lose_nothing_and_answer_nothing_twice(bot: Bot, emu: Emulator) -> None:
+    """Users write on while the daemon is killed again and again; what it was told meanwhile comes until it says 200."""
+    dice = random.Random(KILLS)
+    bot.configure(queue={"max_attempts": 100}, whatsapp={"confirm_seconds": 2.0})
+    emu.settings.model_delay_seconds = 0.01
+    emu.settings.statuses = StatusPlan(
+        ("sent", "delivered", "read"), (0.02, 0.03, 0.05), shuffled=True, copies=2
+    )
+    emu.faults.add("cut", times=0, probability=0.05, after=True)
+    said: dict[str, list[str]] = {f"3460077700{n}": [] for n in range(6)}
+    over = asyncio.Event()
+
+    async def write(user: str, texts: list[str]) -> None:
+        for number in itertools.count():
+            await emu.wait_for(
+                lambda: over.is_set() or len(texts) < len(emu.sends(user)) + WAITING_MOST,
+                timeout=PATIENCE_SECONDS,
+            )
+            if over.is_set():
+                return
+            texts.append(f"{user} asks {number}")
+            await emu.say(user, texts[-1])
+
+    async def kill_again_and_again() -> None:
+        process = await bot.start()
+        for _ in range(KILLS):
+            seen = len(emu.log.of("graph"))
+            more = dice.randint(1, 40)
+            await emu.wait_for(
+                lambda seen=seen, more=more: len(emu.log.of("graph")) >= seen + more, timeout=PATIENCE_SECONDS
+            )
+            await asyncio.sleep(dice.random() * 0.02)
+            await process.kill()
+            process = await bot.start()
+        over.set()
+        emu.log.notify()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(kill_again_and_again())
+        for user, texts in said.items():
+            tasks.create_task(write(user, texts))
+    await until(lambda: not bot.waiting(), seconds=20)
+    assert sum(map(len, said.values())) > 3 * KILLS
+    assert_answered_once_in_order(emu, said)
+    assert set(bot.states().values()) == {"done"}
+    assert bot.sql("SELECT count(*) FROM outbox WHERE attempts > 0") == [(0,)]
+
+
+async def killed_once(bot: Bot, process: Process) -> None:
+    """Kill, start again, and let it finish."""
+    await process.kill()
+    await bot.start()
+    await until(lambda: not bot.waiting(), seconds=10)
+
+
+async def test_a_kill_while_the_model_thinks_asks_it_again(bot: Bot, emu: Emulator) -> None:
+    """Nobody saw the first answer; the message is blamed for the crash but spends no attempt."""
+    emu.faults.add("hang", service="model")
+    process = await bot.start()
+    await emu.say(ANA, "hola")
+    await emu.wait_for(lambda: emu.log.of("model"))
+    await killed_once(bot, process)
+    assert_answered_once_in_order(emu, {ANA: ["hola"]})
+    assert len(emu.log.of("model")) == 2
+    assert bot.sql("SELECT state, attempts, crashes FROM outbox") == [("done", 0, 1)]
+
+
+@pytest.mark.parametrize("went_out", [True, False])
+async def test_a_kill_during_a_send_is_settled_by_the_status(bot: Bot, emu: Emulator, went_out: bool) -> None:
+    """A part that a status names went out; one that none names within confirm_seconds is sent again, once."""
+    bot.configure(whatsapp={"confirm_seconds": 2.0 if went_out else 0.5})
+    emu.settings.statuses = StatusPlan(("sent",), (0.3,))
+    emu.faults.add("hang", contains="1 of 2", after=went_out)
+    emu.model.script.append("1 of 2 " + "a" * 3990 + "\n\n2 of 2")
+    process = await bot.start()
+    await emu.say(ANA, "hola")
+    await emu.wait_for(lambda: emu.log.of("graph.send"))
+    await killed_once(bot, process)
+    assert [text[:6] for text in emu.sends(ANA)] == ["1 of 2", "2 of 2"]
+    assert len(emu.log.of("graph.send")) == (2 if went_out else 3)
+    assert len(emu.log.of("model")) == 1, "the answer was planned before the first send"
+    assert bot.sql("SELECT state, attempts, crashes FROM outbox") == [("done", 0, 0)]
+
+
+async def test_a_kill_between_two_parts_sends_the_second_alone(bot: Bot, emu: Emulator) -> None:
+    """The first part has its wamid; the second was being refused when the process died."""
+    emu.model.script.append("1 of 2 " + "a" * 3990 + "\n\n2 of 2")
+    emu.faults.add("hang", contains="2 of 2")
+    bot.configure(whatsapp={"confirm_seconds": 0.5})
+    process = await bot.start()
+    await emu.say(ANA, "hola")
+    await emu.wait_for(lambda: len(emu.log.of("graph.send")) == 2)
+    await killed_once(bot, process)
+    assert [text[:6] for text in emu.sends(ANA)] == ["1 of 2", "2 of 2"]
+    assert len(emu.log.of("model")) == 1
+
+
+async def test_a_kill_before_the_plan_is_on_disk_lets_nothing_out(
+    bot: Bot, emu: Emulator, disk: SlowDisk
+) -> None:
+    """No send begins before its plan is kept; whether the commit survived the process or not, one answer goes out."""
+
+    def answer(request: ModelRequest) -> str:
+        if len(emu.log.of("model")) == 1:
+            disk.hold()
+        return f"answer to: {request.text}"
+
+    emu.model.responder = answer
+    bot.configure(whatsapp={"confirm_seconds": 0.5})
+    process = await bot.start(env=disk.env)
+    await emu.say(ANA, "hola")
+    await until(lambda: disk.held(WAL))
+    assert emu.log.of("graph.send") == []
+    await process.kill()
+    disk.release()
+    await bot.start()
+    await until(lambda: not bot.waiting(), seconds=10)
+    assert_answered_once_in_order(emu, {ANA: ["hola"]})
+
+
+async def test_a_kill_before_the_wamid_is_on_disk_is_settled_by_the_status(
+    bot: Bot, emu: Emulator, disk: SlowDisk
+) -> None:
+    """The Graph API's 200 was seen and lost: the part counts as in doubt, and is not sent again."""
+    emu.settings.statuses = StatusPlan(("sent",), (1.5,))
+    emu.faults.add("slow", seconds=0.3, after=True)
+    process = await bot.start(env=disk.env)
+    await emu.say(ANA, "hola")
+    await emu.wait_for(emu.sends)
+    disk.hold()  # the answer of the send is still to come
+    await until(lambda: disk.held(WAL))
+    assert [entry.status for entry in emu.log.of("graph.send")] == [200]
+    await process.kill()
+    disk.release()
+    await bot.start()
+    await until(lambda: not bot.waiting(), seconds=10)
+    assert_answered_once_in_order(emu, {ANA: ["hola"]})
+    assert bot.sql("SELECT state, doubts, duplicates FROM replies") == [("sent", 0, None)]
