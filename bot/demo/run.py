@@ -142,11 +142,12 @@ async def _remember(emulator: Emulator, customer: Customer, insights: Insights) 
     """Show on a customer's phone what was said before a restart: the emulator forgot, the file did not."""
     user_id = await insights.find_user(customer.key)
     found = await insights.user(user_id) if user_id is not None else None
-    for number, line in enumerate(found["conversation"] if found else ()):
-        came_in = line["direction"] == "in"
-        if not came_in and line["state"] != "sent":
+    bubbles = []
+    for line in found["conversation"] if found else ():
+        if line["wamid"] is None or (line["direction"] == "out" and line["state"] != "sent"):
             continue
-        bubble = Bubble(f"before-{customer.key}-{number}", customer.key, line["direction"], line["body"], line["type"])
+        bubble = Bubble(line["wamid"], customer.key, line["direction"], line["body"], line["type"])
         bubble.at = parse_stamp(line["at"]).timestamp()
-        bubble.tick = "sent" if came_in else line["delivery"] or "sent"
-        emulator.chats.put(bubble)
+        bubble.tick = "delivered" if line["direction"] == "in" else line["delivery"] or "sent"
+        bubbles.append(bubble)
+    emulator.chats.restore(bubbles)
