@@ -7,141 +7,122 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Lease, Message, Part
-from bot.store import replies, users
+from bot.store import edits, replies, users
 from bot.store.turns import Budget
 
-_HEAD = """h.id, h.wamid, h.type, h.body, h.sent_at, h.received_at, u.id, u.name, h.attempts, h.crashes, h.manual,
-       h.error, u.last_message_at, json_extract(h.payload, '$.context.id')
-  FROM users u JOIN outbox h ON h.id =
-       (SELECT o.id FROM outbox o WHERE o.user_id = u.id AND o.state = 'pending'
+_HEAD_ID = """(SELECT o.id FROM outbox o WHERE o.user_id = u.id AND o.state = 'pending'
          ORDER BY o.begun_at IS NULL, o.sent_at, o.id LIMIT 1)"""
-_READY = f"SELECT {_HEAD} WHERE u.ready_at <= ? AND h.crashes < 2 ORDER BY u.ready_at LIMIT ?"
-_PLANNED = f"""SELECT {_HEAD} WHERE u.ready_at <= ? AND u.id IN
+_HEADS = f"""SELECT h.id, h.wamid, h.type, h.body, h.sent_at, h.received_at, h.phone_number_id,
+       iif(json_valid(h.payload), json_extract(h.payload, '$.context.id'), NULL),
+       u.id, u.name, h.attempts, h.crashes, h.manual, h.error, coalesce(u.last_message_at, h.sent_at)
+  FROM users u JOIN outbox h ON h.id = {_HEAD_ID}
+ WHERE u.ready_at <= :now AND"""
+_READY = f"{_HEADS} (h.crashes < 2 OR h.id = :suspect) ORDER BY u.ready_at LIMIT :free"
+_PLANNED = f"""{_HEADS} u.id IN
        (SELECT p.user_id FROM replies r JOIN outbox p ON p.id = r.outbox_id
          WHERE r.state IN ('planned', 'sending') AND p.state = 'pending')
    AND EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = h.id AND r.state IN ('planned', 'sending'))
- ORDER BY u.ready_at LIMIT ?"""
-_SUSPECT = f"""SELECT {_HEAD} WHERE u.ready_at <= ? AND h.crashes >= 2 AND u.id IN
-       (SELECT s.user_id FROM outbox s WHERE s.state = 'pending' AND s.crashes >= 2)
- ORDER BY u.ready_at LIMIT ?"""
-_SUSPECTS = "SELECT max(state = 'leased') FROM outbox WHERE crashes >= 2 AND state IN ('pending', 'leased')"
+ ORDER BY u.ready_at LIMIT :free"""
+# Rows found leased at two starts share one slot, so that blame is certain and nobody else waits for them.
+_SUSPECT = f"""
+SELECT s.id FROM outbox s CROSS JOIN users u ON u.id = s.user_id
+ WHERE s.crashes >= 2 AND s.state = 'pending' AND u.ready_at <= ? AND s.id = {_HEAD_ID}
+   AND NOT EXISTS (SELECT 1 FROM outbox l WHERE l.crashes >= 2 AND l.state = 'leased')
+ ORDER BY u.ready_at LIMIT 1"""
 
-_Row = tuple[int, str, str, str, str, str, int, str | None, int, int, int, str | None, str | None, str | None]
+_Row = tuple[Any, ...]
 
 
-def adopt(db: sqlite3.Connection) -> int:
+def adopt(db: sqlite3.Connection, now: datetime) -> int:
     """At a start every lease belongs to a dead process: back to pending, and the crash is counted.
 
     A row with parts planned already is not blamed: it got past what could have killed us.
     """
     db.execute("UPDATE circuits SET probing = NULL WHERE probing IS NOT NULL")
-    cursor = db.execute(
-        """UPDATE outbox SET state = 'pending', leased_at = NULL,
-              crashes = crashes + NOT EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = outbox.id)
-            WHERE state = 'leased'"""
-    )
+    adopted = db.execute(
+        f"""UPDATE outbox AS o SET state = 'pending', leased_at = NULL,
+              crashes = crashes + NOT EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = o.id AND {replies.IN_PLAN})
+            WHERE state = 'leased' RETURNING id"""
+    ).fetchall()
     users.complete_merges(db)
-    return cursor.rowcount
+    for (id_,) in adopted:
+        edits.apply_to(db, id_, stamp(now))
+    return len(adopted)
 
 
 def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> tuple[list[Lease], str | None]:
     """Lease the heads of up to `free` users, longest ready first; also say when the next one gets ready, at most."""
-    text_now = stamp(now)
+    token = stamp(now)
     if free < 1 or db.execute("SELECT paused_at FROM control").fetchone()[0]:
         return [], None
-    circuits = db.execute("SELECT service, probe_at, probing FROM circuits WHERE state = 'open'").fetchall()
-    if circuits:
-        rows, probe = _rows_past_circuits(db, circuits, free, now)
-    elif budget.spent(db, now):
-        rows, probe = db.execute(_PLANNED, (text_now, free)).fetchall(), False
-    else:
-        rows, probe = db.execute(_READY, (text_now, free)).fetchall(), False
-        rows += _suspect(db, text_now) if len(rows) < free else []
+    rows, probe = _next(db, free, token, may_ask=not budget.spent(db, now))
     if not rows:
-        following = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (text_now,)).fetchone()[0]
-        return [], following
-    ids = [row[0] for row in rows]
+        later = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (token,)).fetchone()
+        return [], later[0]
     db.execute(
         """UPDATE outbox SET state = 'leased', leased_at = ?1, begun_at = coalesce(begun_at, ?1), not_before_at = NULL
             WHERE id IN (SELECT value FROM json_each(?2))""",
-        (text_now, json.dumps(ids)),
+        (token, json.dumps([row[0] for row in rows])),
     )
-    return _leases(db, rows, text_now, probe), None
+    parts = _parts(db, rows)
+    return [_lease(db, row, token, tuple(parts.get(row[0], ())), probe) for row in rows], None
 
 
-def _rows_past_circuits(
-    db: sqlite3.Connection, circuits: Sequence[tuple[str, str, int | None]], free: int, now: datetime
-) -> tuple[list[_Row], bool]:
-    """Let one probe through when it is due; planned answers still go out while only the model is shut."""
-    text_now, shut = stamp(now), {service for service, _, _ in circuits}
-    if all(probing is None for _, _, probing in circuits) and (due := [c for c in circuits if c[1] <= text_now]):
-        query = _PLANNED if "graph" in shut else _READY
-        rows = db.execute(query, (text_now, 1)).fetchall()
-        rows = rows or db.execute(_READY, (text_now, 1)).fetchall() or _suspect(db, text_now)
-        for service, _, _ in due if rows else ():
+def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tuple[list[_Row], bool]:
+    """Find whom to lease, and whether that is a probe: the one that an open circuit lets through when it is due.
+
+    Planned answers still go out while only the model is shut, or may not be asked.
+    """
+    circuits = db.execute("SELECT service, probe_at, probing FROM circuits WHERE state = 'open'").fetchall()
+    shut = {service for service, _, _ in circuits}
+    due = [service for service, probe_at, _ in circuits if probe_at <= now]
+    if due and all(probing is None for _, _, probing in circuits):
+        rows = _heads(db, _PLANNED, 1, now) if "graph" in shut else []
+        rows = rows or (_heads(db, _READY, 1, now) if may_ask else [])
+        for service in due if rows else ():
             db.execute("UPDATE circuits SET probing = ? WHERE service = ?", (rows[0][0], service))
         if rows:
             return rows, True
-    return ([] if "graph" in shut else db.execute(_PLANNED, (text_now, free)).fetchall()), False
+    if "graph" in shut:
+        return [], False
+    return _heads(db, _READY if may_ask and not shut else _PLANNED, free, now), False
 
 
-def _suspect(db: sqlite3.Connection, now: str) -> list[_Row]:
-    """Rows found leased at two starts share one slot, so that blame is certain and nobody else waits for them."""
-    if db.execute(_SUSPECTS).fetchone()[0] == 0:
-        return db.execute(_SUSPECT, (now, 1)).fetchall()
-    return []
+def _heads(db: sqlite3.Connection, query: str, free: int, now: str) -> list[_Row]:
+    suspect = db.execute(_SUSPECT, (now,)).fetchone() or (None,)
+    return db.execute(query, {"now": now, "free": free, "suspect": suspect[0]}).fetchall()
 
 
-def _leases(db: sqlite3.Connection, rows: Sequence[_Row], token: str, probe: bool) -> list[Lease]:
-    ids = json.dumps([row[0] for row in rows])
+def _parts(db: sqlite3.Connection, rows: Sequence[_Row]) -> dict[int, list[Part]]:
     parts: dict[int, list[Part]] = {}
     for outbox_id, *part in db.execute(
-        f"""SELECT outbox_id, {replies.PART_COLUMNS} FROM replies
-             WHERE outbox_id IN (SELECT value FROM json_each(?))
-               AND (kind = 'answer' OR planned_at >= (SELECT begun_at FROM outbox o WHERE o.id = outbox_id))
-             ORDER BY outbox_id, part""",
-        (ids,),
+        f"""SELECT r.outbox_id, {replies.PART_COLUMNS} FROM json_each(?) CROSS JOIN outbox o ON o.id = value
+              JOIN replies r ON r.outbox_id = o.id AND {replies.IN_PLAN} ORDER BY r.outbox_id, r.part""",
+        (json.dumps([row[0] for row in rows]),),
     ):
         parts.setdefault(outbox_id, []).append(replies.part_of(part))
-    return [_lease(db, row, token, tuple(parts.get(row[0], ())), probe) for row in rows]
+    return parts
 
 
 def _lease(db: sqlite3.Connection, row: _Row, token: str, parts: tuple[Part, ...], probe: bool) -> Lease:
-    (
-        id_,
-        wamid,
-        kind,
-        body,
-        sent_at,
-        received_at,
-        user_id,
-        name,
-        attempts,
-        crashes,
-        manual,
-        error,
-        last,
-        quoted,
-    ) = row
-    message = Message(
-        id_,
-        wamid,
-        kind,
-        body,
-        parse_stamp(sent_at),
-        parse_stamp(received_at),
-        _quoted(db, quoted) if quoted else None,
-    )
-    newest = parse_stamp(last or sent_at)
+    id_, wamid, kind, body, sent_at, received_at, phone_number_id, quoted = row[:8]
+    user_id, name, attempts, crashes, manual, error, last_message_at = row[8:]
+    quotes = _words_of(db, quoted, user_id, phone_number_id) if quoted else None
+    message = Message(id_, wamid, kind, body, parse_stamp(sent_at), parse_stamp(received_at), quotes)
+    newest = parse_stamp(last_message_at)
     return Lease((message,), user_id, name, token, attempts, crashes, bool(manual), error, newest, parts, probe)
 
 
-def _quoted(db: sqlite3.Connection, wamid: str) -> str | None:
+def _words_of(db: sqlite3.Connection, wamid: object, user_id: int, phone_number_id: str) -> str | None:
     row = (
-        db.execute("SELECT body FROM replies WHERE wamid = ?", (wamid,)).fetchone()
-        or db.execute("SELECT body FROM outbox WHERE wamid = ?", (wamid,)).fetchone()
+        db.execute("SELECT body FROM replies WHERE wamid = ? AND user_id = ?", (wamid, user_id)).fetchone()
+        or db.execute(
+            "SELECT body FROM outbox WHERE phone_number_id = ? AND wamid = ? AND user_id = ?",
+            (phone_number_id, wamid, user_id),
+        ).fetchone()
     )
     return row[0] if row else None

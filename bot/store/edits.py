@@ -2,12 +2,15 @@
 
 import sqlite3
 
+from bot.store import replies
+
 # Whoever knows a wamid: only its author changes it, and only while nothing is planned for it.
-_NEWEST = """
+_NEWEST = f"""
 SELECT o.id, c.type, c.body, c.payload, c.sent_at
   FROM outbox o JOIN outbox c
     ON c.target_wamid = o.wamid AND c.phone_number_id = o.phone_number_id AND c.user_id = o.user_id
- WHERE {which} AND o.state = 'pending' AND NOT EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = o.id)
+ WHERE {{which}} AND o.state = 'pending' AND NOT EXISTS
+       (SELECT 1 FROM replies r WHERE r.outbox_id = o.id AND {replies.IN_PLAN})
  ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC LIMIT 1"""
 _OF_WAMID = _NEWEST.format(which="o.phone_number_id = ? AND o.wamid = ?")
 _OF_ID = _NEWEST.format(which="o.id = ?")
@@ -29,7 +32,8 @@ def _change(db: sqlite3.Connection, newest: tuple[int, str, str, str, str] | Non
     id_, kind, body, payload, sent_at = newest
     if kind == "revoke":
         db.execute(
-            "UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?", (now, id_)
+            "UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?",
+            (now, id_),
         )
     else:
         db.execute(

@@ -15,7 +15,9 @@ from typing import Any
 from bot.clock import parse_stamp, stamp
 from bot.domain import Identity, Part, Receipt, ReplyKind, Status
 
-PART_COLUMNS = "id, part, kind, body, state, tries, doubts, sending_at, error"
+PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.sending_at, r.error"
+# Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.
+IN_PLAN = "(r.kind = 'answer' OR r.planned_at >= o.begun_at)"
 _RANK = {None: 0, "sent": 1, "delivered": 2, "read": 3, "played": 4}
 OVERTAKEN_SECONDS = 60
 OVERTAKEN_MOST = 10_000
@@ -41,6 +43,9 @@ class Settled:
     """The part needs no sending any more: a status told how it ended."""
 
     state: str
+
+
+Admission = Permit | Wait | Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,7 @@ def part_of(row: Sequence[Any]) -> Part:
     return Part(id_, number, kind, body, state, tries, doubts, moment, error)
 
 
-def plan(
-    db: sqlite3.Connection, outbox_id: int, kind: ReplyKind, bodies: Sequence[str], now: str
-) -> list[Part]:
+def plan(db: sqlite3.Connection, outbox_id: int, kind: ReplyKind, bodies: Sequence[str], now: str) -> list[Part]:
     """Add parts behind those that the message has; the model is never asked again from here on."""
     user_id, last = db.execute(
         "SELECT user_id, (SELECT max(part) FROM replies WHERE outbox_id = outbox.id) FROM outbox WHERE id = ?",
@@ -100,9 +103,7 @@ def plan(
 
 def spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
     """Whether a part of the answer went out, or may have; what was planned besides is cancelled."""
-    db.execute(
-        "UPDATE replies SET state = 'cancelled' WHERE outbox_id = ? AND state = 'planned'", (outbox_id,)
-    )
+    db.execute("UPDATE replies SET state = 'cancelled' WHERE outbox_id = ? AND state = 'planned'", (outbox_id,))
     found = db.execute(
         "SELECT 1 FROM replies WHERE outbox_id = ? AND kind = 'answer' AND state IN ('sending', 'sent')",
         (outbox_id,),
@@ -110,9 +111,7 @@ def spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
     return found.fetchone() is not None
 
 
-def begin_send(
-    db: sqlite3.Connection, part_id: int, token: str, limit: PairLimit, now: datetime
-) -> Permit | Wait | Settled:
+def begin_send(db: sqlite3.Connection, part_id: int, token: str, limit: PairLimit, now: datetime) -> Admission:
     """Mark a part as sending, for the holder of the lease `token` alone; what is in doubt is sent again and counted."""
     row = db.execute(
         """SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at, o.leased_at
@@ -155,9 +154,7 @@ def record_sent(db: sqlite3.Connection, receipt: Receipt, now: str, overtaken: O
 def refuse_part(db: sqlite3.Connection, part_id: int, error: str, *, final: bool) -> None:
     """Store that the Graph API did not take a part: it is planned again, or failed for good."""
     state = "failed" if final else "planned"
-    db.execute(
-        "UPDATE replies SET state = ?, error = ? WHERE id = ? AND state = 'sending'", (state, error, part_id)
-    )
+    db.execute("UPDATE replies SET state = ?, error = ? WHERE id = ? AND state = 'sending'", (state, error, part_id))
 
 
 def apply_statuses(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtaken: Overtaken) -> int:
@@ -184,14 +181,10 @@ def close_circuit(db: sqlite3.Connection, service: str) -> None:
     )
 
 
-def _find_reply(
-    db: sqlite3.Connection, callback_id: str, wamid: str
-) -> tuple[int, int, str, int, str, str] | None:
+def _find_reply(db: sqlite3.Connection, callback_id: str, wamid: str) -> tuple[int, int, str, int, str, str] | None:
     columns = "SELECT id, outbox_id, state, tries, wamid, delivery FROM replies WHERE "
     row = db.execute(columns + "callback_id = ?", (callback_id,)).fetchone() if callback_id else None
-    found: tuple[int, int, str, int, str, str] | None = (
-        row or db.execute(columns + "wamid = ?", (wamid,)).fetchone()
-    )
+    found: tuple[int, int, str, int, str, str] | None = row or db.execute(columns + "wamid = ?", (wamid,)).fetchone()
     return found
 
 
@@ -205,9 +198,7 @@ def _apply_status(
     id_, outbox_id, state, tries, _, delivery = row
     at = stamp(status.at) if status.at else now
     if status.delivery == "failed":
-        overruled = (
-            number is not None and number < tries
-        )  # an older try; a newer one is under way or went out
+        overruled = number is not None and number < tries  # an older try; a newer one is under way or went out
         if overruled or delivery not in (None, "sent"):
             return
         # A part that nobody saw go out fails; one that did keeps its state, and shows as undelivered.
@@ -235,9 +226,7 @@ def _mark_sent(db: sqlite3.Connection, part_id: int, wamid: str, at: str) -> Non
     if first not in (None, wamid):
         wamids = json.loads(duplicates or "[]")
         if wamid not in wamids:
-            db.execute(
-                "UPDATE replies SET duplicates = ? WHERE id = ?", (json.dumps([*wamids, wamid]), part_id)
-            )
+            db.execute("UPDATE replies SET duplicates = ? WHERE id = ?", (json.dumps([*wamids, wamid]), part_id))
     if state != "sent" or first is None:
         db.execute(
             """UPDATE replies SET state = 'sent', error = NULL, wamid = coalesce(wamid, ?),

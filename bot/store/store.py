@@ -89,7 +89,8 @@ class Store:
 
     async def adopt(self) -> int:
         """Take over what a dead process left leased; return how many rows."""
-        return await self._db.keep(claims.adopt)
+        now = self._clock.now()
+        return await self._db.keep(lambda db: claims.adopt(db, now))
 
     async def listening(self) -> bool:
         """Note that webhooks can arrive now; True when that hadn't been so for over a minute."""
@@ -127,39 +128,42 @@ class Store:
         kind: ReplyKind,
         bodies: Sequence[str],
         *,
+        begin: bool = False,
         error: str | None = None,
         answer: Answer | None = None,
         duration_ms: int = 0,
         notice: Literal["noticed_at", "limited_at"] | None = None,
-    ) -> list[Part]:
+    ) -> tuple[list[Part], replies.Admission | None]:
         """Store what will be sent, before anything is: from here on the model is never asked again.
 
+        `begin` marks the first part as being sent, too, as `begin_send` does: its answer is the second value.
         `error` is the reason that the row will end with after an apology or notice. No apology is planned, and
         nothing returned, when a part of the answer may have gone out. Raises LeaseLost.
         """
         now, lead = self._clock.now(), lease.messages[0].id
 
-        def work(db: sqlite3.Connection) -> list[Part]:
+        def work(db: sqlite3.Connection) -> tuple[list[Part], replies.Admission | None]:
             _hold(db, lease)
             if kind == "apology" and replies.spoken(db, lead):
-                return []
+                return [], None
             if kind != "answer":
                 db.execute("UPDATE outbox SET error = ? WHERE id = ?", (error, lead))
             if notice is not None:
                 db.execute(f"UPDATE users SET {notice} = ? WHERE id = ?", (stamp(now), lease.user_id))
             if answer is not None:
                 turns.record_answer(db, lead, answer, duration_ms, now)
-            return replies.plan(db, lead, kind, bodies, stamp(now))
+            parts = replies.plan(db, lead, kind, bodies, stamp(now))
+            if not begin or not parts:
+                return parts, None
+            return parts, replies.begin_send(db, parts[0].id, lease.token, self._pair_limit, now)
 
         return await self._db.keep(work)
 
-    async def begin_send(
-        self, lease: Lease, part: Part, receipt: Receipt | None = None
-    ) -> replies.Permit | replies.Wait | replies.Settled:
+    async def begin_send(self, lease: Lease, part: Part, receipt: Receipt | None = None) -> replies.Admission:
         """Mark a part as being sent, and record the receipt of the one before it."""
         now = self._clock.now()
 
-        def work(db: sqlite3.Connection) -> replies.Permit | replies.Wait | replies.Settled:
+        def work(db: sqlite3.Connection) -> replies.Admission:
             if receipt is not None:
                 replies.record_sent(db, receipt, stamp(now), self._overtaken)
             return replies.begin_send(db, part.id, lease.token, self._pair_limit, now)

@@ -147,7 +147,8 @@ class Desk:
         """Plan replies."""
         self.tick()
         answer = Answer(bodies, 100, 10, "req") if kind == "answer" else None
-        return await self.store.plan(lease, kind, bodies, error=error, answer=answer)
+        parts, _ = await self.store.plan(lease, kind, bodies, error=error, answer=answer)
+        return parts
 
     async def begin(self, lease: Lease, part: Part, before: Receipt | None = None) -> str:
         """Begin a send and return its callback data."""
