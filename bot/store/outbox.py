@@ -62,7 +62,7 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
             (stamp(now), outcome.reason, lead),
         )
     if isinstance(outcome, Released) and outcome.refused_by:
-        _open_circuit(db, outcome, now)
+        _open_circuit(db, outcome, now, probe=lease.probe)
     if lease.probe:
         _end_probe(db, lease)
     if (row := _attempt(outcome)) is not None:
@@ -140,20 +140,19 @@ def _in_doubt(db: sqlite3.Connection, id_: int) -> bool:
     return found.fetchone() is not None
 
 
-def _open_circuit(db: sqlite3.Connection, refusal: Released, now: datetime) -> None:
-    """Open it, or count a failed probe: the next is due after 1, 2, 4… at most 30 seconds, or as the service asks."""
-    row = db.execute("SELECT state, probes FROM circuits WHERE service = ?", (refusal.refused_by,)).fetchone()
-    probes = row[1] + 1 if row[0] == "open" else 0
+def _open_circuit(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bool) -> None:
+    """Open it, or count a failed probe: the next is due after 1, 2, 4… at most 30 seconds, or as the service asks.
+
+    A turn that was under way when it opened and is refused too says nothing new.
+    """
+    state, probes = db.execute("SELECT state, probes FROM circuits WHERE service = ?", (refusal.refused_by,)).fetchone()
+    if state == "open" and not probe:
+        return
+    probes = probes + 1 if state == "open" else 0
     wait = max(min(PROBE_MOST_SECONDS, 2.0 ** min(probes, 10)), refusal.probe_after_seconds)
+    next_probe = stamp(now + timedelta(seconds=wait))
     db.execute(
         """UPDATE circuits SET state = 'open', reason = ?, code = ?, opened_at = coalesce(opened_at, ?), probe_at = ?,
                                probes = ? WHERE service = ?""",
-        (
-            refusal.reason,
-            refusal.code,
-            stamp(now),
-            stamp(now + timedelta(seconds=wait)),
-            probes,
-            refusal.refused_by,
-        ),
+        (refusal.reason, refusal.code, stamp(now), next_probe, probes, refusal.refused_by),
     )
