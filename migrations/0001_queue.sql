@@ -256,8 +256,9 @@ END;
 CREATE TRIGGER users_switched AFTER UPDATE OF paused_at, merging_into ON users
 WHEN NEW.paused_at IS NOT OLD.paused_at OR NEW.merging_into IS NOT OLD.merging_into
 BEGIN
-  UPDATE users SET resumed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), paused_by = NULL
-   WHERE id = NEW.id AND NEW.paused_at IS NULL AND OLD.paused_at IS NOT NULL;
+  UPDATE users SET paused_by = NULL WHERE id = NEW.id AND NEW.paused_at IS NULL;
+  UPDATE users SET resumed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+   WHERE id = NEW.id AND NEW.paused_at IS NULL AND OLD.paused_at IS NOT NULL AND NEW.resumed_at IS OLD.resumed_at;
   UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = users.id)
    WHERE id IN (NEW.id, NEW.merging_into, OLD.merging_into);
 END;

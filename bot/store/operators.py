@@ -66,13 +66,16 @@ def pause(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
 
 def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str, *, skip: bool) -> tuple[int, int]:
     """Answer somebody, or (None) everybody, again; `skip` cancels what waits. Returns users, messages skipped."""
-    skipped = _cancel(db, user_id, "skipped") if skip else (0, 0)
+    skipped = _cancel(db, user_id, "skipped", now) if skip else (0, 0)
     if user_id is None:
         db.execute("UPDATE control SET paused_at = NULL")
         users = _count(db, "SELECT count(*) FROM users WHERE depth > 0")
     else:
         _must_exist(db, user_id)
-        db.execute("UPDATE users SET paused_at = NULL WHERE id = ?", (user_id,))
+        db.execute(
+            "UPDATE users SET paused_at = NULL, resumed_at = ? WHERE id = ? AND paused_at IS NOT NULL",
+            (stamp(now), user_id),
+        )
         users = 1
     _audit(db, now, who, "resume", user_id, skipped[1])
     return users, skipped[1]
@@ -82,7 +85,7 @@ def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
     """Cancel what waits, of somebody or (None) everybody; the rows stay. Returns users and messages."""
     if user_id is not None:
         _must_exist(db, user_id)
-    cleared = _cancel(db, user_id, "cleared")
+    cleared = _cancel(db, user_id, "cleared", now)
     _audit(db, now, who, "clear", user_id, cleared[1])
     return cleared
 
@@ -93,14 +96,16 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime) -> bool:
     return cursor.rowcount == 1
 
 
-def _cancel(db: sqlite3.Connection, user_id: int | None, error: str) -> tuple[int, int]:
+def _cancel(db: sqlite3.Connection, user_id: int | None, error: str, now: datetime) -> tuple[int, int]:
     of_user = "" if user_id is None else " AND user_id = :user"
-    values = {"user": user_id, "error": error}
+    values = {"user": user_id, "error": error, "now": stamp(now)}
     users = db.execute(
         f"SELECT count(DISTINCT user_id) FROM outbox WHERE state = 'pending'{of_user}", values
     ).fetchone()[0]
     cursor = db.execute(
-        f"UPDATE outbox SET state = 'cancelled', error = :error WHERE state = 'pending'{of_user}", values
+        f"""UPDATE outbox SET state = 'cancelled', error = :error, finished_at = :now
+             WHERE state = 'pending'{of_user}""",
+        values,
     )
     return users, cursor.rowcount
 

@@ -58,9 +58,7 @@ def message(
     number: str = NUMBER,
 ) -> Inbound:
     """Build a message; without `wamid` its words name it."""
-    return Inbound(
-        number, wamid or f"wamid.{body}", person(who), kind, body, payload, at(sent), answerable=answerable
-    )
+    return Inbound(number, wamid or f"wamid.{body}", person(who), kind, body, payload, at(sent), answerable=answerable)
 
 
 def edit(who: Person, of: str, body: str, sent: float = 0, *, kind: str = "text") -> Inbound:

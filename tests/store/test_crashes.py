@@ -97,9 +97,7 @@ async def test_a_suspect_gets_its_turn_among_many(desk: Desk, open_desk: OpenDes
 
 
 @pytest.mark.parametrize("slots", [1, 64])
-async def test_a_killer_is_found_and_the_others_are_answered(
-    desk: Desk, open_desk: OpenDesk, slots: int
-) -> None:
+async def test_a_killer_is_found_and_the_others_are_answered(desk: Desk, open_desk: OpenDesk, slots: int) -> None:
     """It kills whoever asks about it; at the fifth time the turn can set it aside, and all others had their answer."""
     people = [f"52155513{n:02}" for n in range(6)]
     for who in people:
