@@ -1,6 +1,7 @@
 """Forward-only migrations: plain SQL files, the version in PRAGMA user_version, each file's checksum recorded."""
 
 import hashlib
+import os
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,13 +61,15 @@ def migrate(path: Path, now: datetime) -> list[str]:
     file can't be opened or written.
     """
     known = known_migrations()
+    if path.exists() and not os.access(path, os.W_OK):
+        raise StartError(f"{path} can't be written: run as the user that owns it, or name another in store.url")
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
             version = _version(connection, path)
             _check_history(connection, known, version)
+            connection.execute("PRAGMA journal_mode = WAL")  # writes: not before the file is known to be ours
+            connection.execute("PRAGMA synchronous = FULL")
             pending = [migration for migration in known if migration.version > version]
             for migration in pending:
                 _apply(connection, migration, now)
