@@ -136,9 +136,9 @@ class Insights:
 
     def _readiness(self, db: sqlite3.Connection, now: datetime) -> Readiness:
         reasons = [
-            f"the {row['service']} {'refuses us' if row['code'] != 'down' else 'does not answer'} "
-            f"since {row['opened_at']}: {row['reason']}"
-            for row in _rows(db, "SELECT service, reason, code, opened_at FROM circuits WHERE state = 'open'")
+            f"{'WhatsApp' if row['service'] == 'graph' else 'the model'} can't be used since {row['opened_at']}: "
+            f"{row['reason']}"
+            for row in _rows(db, "SELECT service, reason, opened_at FROM circuits WHERE state = 'open'")
         ]
         paused_at = db.execute("SELECT paused_at FROM control").fetchone()[0]
         if paused_at:

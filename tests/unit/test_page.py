@@ -118,8 +118,10 @@ async def test_the_headline_tells_why_nothing_is_answered(page: Drawn) -> None:
 async def test_a_refusing_service_is_named_and_can_be_tried(page: Drawn) -> None:
     """Which, why, since when, when the next try is due, and a button for now."""
     await refuse(page.store)
-    outline = Outline(await page.status())
-    assert "Incorrect API key" in outline.words
+    html = await page.status()
+    outline = Outline(html)
+    said = r"Not answering: the model can&#39;t be used since \d\d \w{3} [\d:]{8}: 401: Incorrect API key"
+    assert re.fullmatch(said, headline(html))
     assert "The model is tried again at" in outline.words
     assert ("Try now", "/api/circuits/model/try") in outline.buttons
 
