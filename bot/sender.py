@@ -11,7 +11,7 @@ import structlog
 from bot.clock import Clock
 from bot.domain import Done, Failed, Identity, InDoubt, Lease, Outcome, Part, Receipt, Released
 from bot.errors import Kind, ServiceError
-from bot.store.replies import Permit, Settled, Wait
+from bot.store.replies import Admission, Permit, Settled, Wait
 from bot.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -90,30 +90,41 @@ class Sender:
         """Let nobody send before `until`."""
         self._limit.hold(until)
 
-    async def deliver(self, lease: Lease, parts: Sequence[Part]) -> Outcome:
-        """Send what is not decided yet.
+    def come_back(self) -> datetime | None:
+        """Take a send's place in the number's limit and return None; where there is none, return when to ask again."""
+        return self._limit.take(self._clock.now())
+
+    async def deliver(self, lease: Lease, parts: Sequence[Part], begun: Admission | None = None) -> Outcome:
+        """Send what is not decided yet; `begun` is the first part's admission, where it was asked for already.
 
         Returns Done when nothing is left to send, Failed when a status said that a part failed, or why the row has
         to wait. Raises ServiceError when the Graph API didn't take a part; the part is planned again, or failed for
         good where its kind says so.
         """
         receipt: Receipt | None = None
-        for part in parts:
-            if part.state in ("sent", "cancelled"):
-                continue
+        undecided = [part for part in parts if part.state not in ("sent", "cancelled")]
+        for part in undecided:
             if part.state == "failed":
                 if part.kind == "answer":
                     return Failed(part.error or "WhatsApp could not deliver it", receipt)
                 continue
-            step = await self._step(lease, part, receipt)
-            if not isinstance(step, Receipt):
-                if step is None:
-                    continue
-                return step
-            receipt = step
+            match begun or await self._admit(lease, part, receipt):
+                case Permit() as permit:
+                    quote = lease.messages[0].wamid if lease.manual and part is undecided[0] else None
+                    step = await self._send(lease, part, permit, quote)
+                    if not isinstance(step, Receipt):
+                        return step
+                    receipt = step
+                case InDoubt() as doubt:
+                    return doubt
+                case Wait(until=until):
+                    return Released(until)
+                case Settled(state="failed"):
+                    return Released()  # the next look finds why
+            begun = None
         return Done(receipt)
 
-    async def _step(self, lease: Lease, part: Part, before: Receipt | None) -> Receipt | Outcome | None:
+    async def _admit(self, lease: Lease, part: Part, before: Receipt | None) -> Admission | InDoubt:
         now = self._clock.now()
         if part.state == "sending":
             until = self._confirmation.until(part.sending_at or now)
@@ -121,30 +132,19 @@ class Sender:
                 return InDoubt(until)
             if part.doubts >= DOUBTS_MOST:
                 await self._store.refuse_part(part, UNCONFIRMED, final=True)
-                return Failed(UNCONFIRMED)
-        if (come_back := self._limit.take(now)) is not None:
-            return await self._wait(lease, before, come_back)
-        permit = await self._store.begin_send(lease, part, before)
-        match permit:
-            case Wait(until=until):
-                return Released(until)
-            case Settled(state=state):
-                return None if state in ("sent", "cancelled") else Failed("WhatsApp could not deliver it")
-        return await self._send(lease, part, permit)
-
-    async def _wait(self, lease: Lease, before: Receipt | None, until: datetime) -> Outcome:
+                return InDoubt(now)  # the next look finds it failed, or a status that came just now
+        if (come_back := self.come_back()) is None:
+            return await self._store.begin_send(lease, part, before)
         if before is not None:
             await self._store.record_sent(before)
-        return Released(until)
+        return Wait(come_back)
 
-    async def _send(self, lease: Lease, part: Part, permit: Permit) -> Receipt | Outcome:
+    async def _send(self, lease: Lease, part: Part, permit: Permit, quote: str | None) -> Receipt | InDoubt:
         began, sent_at = time.perf_counter(), self._clock.now()
-        quote = lease.messages[0].wamid if lease.manual and part.number == 1 else None
-        outcome, code = "sent", None
+        outcome, code = "interrupted", None
         try:
-            wamid = await self._transport.send_text(
-                permit.to, part.body, callback=permit.callback, quote=quote
-            )
+            wamid = await self._transport.send_text(permit.to, part.body, callback=permit.callback, quote=quote)
+            outcome = "sent"
             return Receipt(part.id, wamid, _ms(began))
         except ServiceError as error:
             outcome, code = error.kind.name.lower(), error.code

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -23,10 +23,12 @@ from bot.domain import (
     Part,
     Question,
     Released,
+    ReplyKind,
     Retry,
 )
 from bot.errors import Kind, ServiceError
 from bot.sender import Sender
+from bot.store.replies import Admission, Wait
 from bot.store.store import Store
 from bot.whatsapp.markdown import to_whatsapp
 from bot.whatsapp.split import split
@@ -80,52 +82,39 @@ class Turn:
         self._rules = rules
 
     async def run(self, lease: Lease) -> Outcome:
-        """Bring a message to its outcome, within `lease_seconds` (and one more send, where it ends in an apology)."""
+        """Bring a message to its outcome; the handler may take `lease_seconds`, each send what its client allows."""
         try:
-            async with asyncio.timeout(self._rules.lease_seconds):
-                return await self._answer(lease)
+            return await self._answer(lease)
         except ServiceError as error:
             return await self._outcome_of(error, lease)
-        except TimeoutError:
-            hung = ServiceError("model", Kind.LATER, "the turn took longer than queue.lease_seconds")
-            return await self._outcome_of(hung, lease)
 
     async def _answer(self, lease: Lease) -> Outcome:
         now = self._clock.now()
         if now - lease.last_message_at > WINDOW:
             return Failed("expired")
         if lease.parts:
-            return await self._deliver(
-                lease, [part for part in lease.parts if part.kind != "answer"] or lease.parts
-            )
-        if not lease.manual and now - lease.messages[0].sent_at > timedelta(
-            seconds=self._rules.max_age_seconds
-        ):
+            return await self._deliver(lease, [part for part in lease.parts if part.kind != "answer"] or lease.parts)
+        if not lease.manual and now - lease.messages[0].sent_at > timedelta(seconds=self._rules.max_age_seconds):
             return Failed("expired")
         if lease.crashes >= self._rules.max_attempts:
-            return await self._apologise(lease, f"the daemon died {lease.crashes} times while answering it")
+            died = f"the daemon died {lease.crashes} times while answering it"
+            return await self._say(lease, "apology", [self._rules.reply_error], died)
         return await self._within_limits(lease)
 
     async def _within_limits(self, lease: Lease) -> Outcome:
         now, rules = self._clock.now(), self._rules
         standing = await self._store.standing(lease.user_id)
         if rules.answers_per_hour and standing.answers_hour >= rules.answers_per_hour:
-            log.warning(
-                "limit", user=f"u{lease.user_id}", limit="answers_per_user_per_hour", outcome="paused"
-            )
+            log.warning("limit", user=f"u{lease.user_id}", limit="answers_per_user_per_hour", outcome="paused")
             return Released(pause=True, reason="limit_per_hour")
         if rules.answers_per_day and standing.answers_day >= rules.answers_per_day:
             if standing.limited_at and now - standing.limited_at < timedelta(days=1):
                 return Cancelled("limit_per_day")
-            parts = await self._store.plan(
-                lease, "notice", [rules.reply_limit], error="limit_per_day", notice="limited_at"
-            )
-            return await self._deliver(lease, parts, error="limit_per_day")
+            return await self._say(lease, "notice", [rules.reply_limit], "limit_per_day", notice="limited_at")
         if not any(message.body for message in lease.messages):
             if standing.noticed_at and now - standing.noticed_at < NOTICE_EVERY:
                 return Done()
-            parts = await self._store.plan(lease, "notice", [rules.reply_unsupported], notice="noticed_at")
-            return await self._deliver(lease, parts)
+            return await self._say(lease, "notice", [rules.reply_unsupported], notice="noticed_at")
         return await self._from_handler(lease)
 
     async def _from_handler(self, lease: Lease) -> Outcome:
@@ -134,8 +123,7 @@ class Turn:
             answer = await self._ask(lease)
         bodies = [part for text in answer.parts for part in split(to_whatsapp(text))]
         spent = round((time.perf_counter() - began) * 1000)
-        parts = await self._store.plan(lease, "answer", bodies, answer=answer, duration_ms=spent)
-        return await self._deliver(lease, parts)
+        return await self._say(lease, "answer", bodies, answer=answer, duration_ms=spent)
 
     async def _ask(self, lease: Lease) -> Answer:
         most, characters = self._rules.history_messages, self._rules.history_characters
@@ -144,22 +132,35 @@ class Turn:
             lead = lease.messages[0]
             question = Question(f"m{lead.id}", lease.messages, history, lease.name)
             try:
-                return await self._handler.answer(question)
+                async with asyncio.timeout(self._rules.lease_seconds):
+                    return await self._handler.answer(question)
+            except TimeoutError:
+                raise ServiceError("model", Kind.LATER, "no answer within queue.lease_seconds") from None
             except ServiceError as error:
                 if error.kind is not Kind.TOO_LONG or not history:
                     raise
                 most = len(history) // 2
             except Exception as error:  # an owner's handler may raise anything: it counts as "try later"
                 log.exception("handler failed", user=f"u{lease.user_id}", message=lead.id)
-                raise ServiceError(
-                    "model", Kind.LATER, f"the handler raised {type(error).__name__}"
-                ) from error
+                raise ServiceError("model", Kind.LATER, f"the handler raised {type(error).__name__}") from error
 
-    async def _deliver(self, lease: Lease, parts: Sequence[Part], error: str | None = None) -> Outcome:
+    async def _say(
+        self, lease: Lease, kind: ReplyKind, bodies: Sequence[str], error: str | None = None, **facts: Any
+    ) -> Outcome:
+        """Plan parts and send them; the first one is marked as being sent in the transaction that plans it."""
+        come_back = self._sender.come_back() if bodies else None
+        parts, begun = await self._store.plan(lease, kind, bodies, begin=come_back is None, error=error, **facts)
+        if kind == "apology" and not parts:  # a part of the answer may have gone out
+            return Failed(error or "failed")
+        return await self._deliver(lease, parts, error, Wait(come_back) if come_back else begun)
+
+    async def _deliver(
+        self, lease: Lease, parts: Sequence[Part], error: str | None = None, begun: Admission | None = None
+    ) -> Outcome:
         """Send a plan; its kind says how the row ends. An apology or notice that fails is not apologised for."""
         kind, reason = (parts[0].kind if parts else "answer"), error or lease.error
         try:
-            outcome = await self._sender.deliver(lease, parts)
+            outcome = await self._sender.deliver(lease, parts, begun)
         except ServiceError as failure:
             if kind == "answer":
                 raise
@@ -170,11 +171,6 @@ class Turn:
             return Cancelled(reason, outcome.receipt)
         return outcome
 
-    async def _apologise(self, lease: Lease, error: str) -> Outcome:
-        """Set the message aside and say so to its user, unless something of its answer may have gone out."""
-        parts = await self._store.plan(lease, "apology", [self._rules.reply_error], error=error)
-        return await self._deliver(lease, parts, error) if parts else Failed(error)
-
     async def _outcome_of(self, error: ServiceError, lease: Lease) -> Outcome:
         """Map every kind of error to what becomes of the message: the one place that does."""
         if (outcome := self._wait_or_retry(error, lease)) is not None:
@@ -183,7 +179,7 @@ class Turn:
             return Failed("expired")
         if error.kind is Kind.UNREACHABLE:
             return Failed(error.reason)
-        return await self._apologise(lease, error.reason)
+        return await self._say(lease, "apology", [self._rules.reply_error], error.reason)
 
     def _wait_or_retry(self, error: ServiceError, lease: Lease) -> Outcome | None:
         now, rules = self._clock.now(), self._rules
@@ -192,7 +188,7 @@ class Turn:
                 return Released(
                     refused_by=error.service,
                     reason=error.reason,
-                    code=error.code,
+                    code=error.code or error.kind.name.lower(),
                     probe_after_seconds=error.retry_after or 0.0,
                 )
             case Kind.PAIR:

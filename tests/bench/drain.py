@@ -78,8 +78,7 @@ async def waiting(_: Store, __: Lease) -> Outcome:
 
 async def planned_and_sent(store: Store, lease: Lease) -> Outcome:
     """Store all that an answer in one part stores, and send nothing."""
-    (part,) = await store.plan(lease, "answer", ["An answer of one line."])
-    await store.begin_send(lease, part)
+    (part,), _ = await store.plan(lease, "answer", ["An answer of one line."], begin=True)
     return Done(Receipt(part.id, f"wamid.sent.{part.id}"))
 
 
