@@ -5,8 +5,8 @@ or see an underlined heading in a line of dashes it is not followed: plain text 
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block.table import escapedSplit
@@ -24,6 +24,16 @@ _IDENTIFIER = re.compile(r"[a-z0-9_]+")
 _SCHEME = re.compile(r"^(?:https?://(?:www\.)?|mailto:|tel:)|/$", re.IGNORECASE)
 
 
+class _Parser(MarkdownIt):
+    def normalizeLink(self, url: str) -> str:
+        """Keep addresses readable: no percent signs, no punycode."""
+        return url
+
+
+# The JavaScript preset has tables and strikethrough, and leaves HTML alone.
+_PARSER = _Parser("js-default", {"maxNesting": DEEPEST}).disable(["reference", "lheading"])
+
+
 def to_whatsapp(markdown: str) -> str:
     """Rewrite Markdown in WhatsApp's formatting.
 
@@ -37,204 +47,147 @@ def to_whatsapp(markdown: str) -> str:
     tokens = _PARSER.parse(text)
     if any(token.nesting == 1 and token.level >= DEEPEST - 1 for token in tokens):
         return text
-    return "\n".join(_Blocks(text).read(iter(tokens))) or text.strip()
+    page = _Page(text.split("\n"))
+    page.write(iter(tokens))
+    return "\n".join(page.lines).rstrip("\n") or text.strip()
 
 
-class _Parser(MarkdownIt):
-    def __init__(self) -> None:
-        # The JavaScript preset has tables and strikethrough, and leaves HTML alone.
-        super().__init__("js-default", {"html": False, "maxNesting": DEEPEST})
-        self.disable(["reference", "lheading"])
+class _Page:
+    """What is written, line by line; the source tells where blank lines stood, and what a table's rows hold."""
 
-    def normalizeLink(self, url: str) -> str:
-        """Keep addresses readable: no percent signs, no punycode."""
-        return url
+    def __init__(self, source: list[str]) -> None:
+        self.lines: list[str] = []
+        self._source = source
+        self._margins: list[str] = []  # of the quotes and list items around: what the next line begins with
+        self._items: dict[int, tuple[str, int]] = {}  # by level: a list's last number, as written and as shown
 
-
-_PARSER = _Parser()
-
-
-class _Blocks:
-    """Writes block tokens as lines; the source tells where blank lines stood and what was left out."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source.split("\n")
-
-    def read(self, tokens: Iterator[Token], until: str = "") -> list[str]:
-        """Write all blocks up to the token type `until`, or all."""
-        lines: list[str] = []
+    def write(self, tokens: Iterator[Token]) -> None:
         for token in tokens:
-            if token.type == until:
-                break
-            block = self._block(token, tokens)
-            lines += [*self._gap(token), *block] if lines and block else block
-        return lines
-
-    def _gap(self, token: Token) -> list[str]:
-        return [""] if token.map and not self._source[token.map[0] - 1].strip(" \t>") else []
-
-    def _block(self, token: Token, tokens: Iterator[Token]) -> list[str]:
-        match token.type:
-            case "inline":
-                return _inline(token.children or ()).split("\n")
-            case "heading_open":
-                return list(filter(None, _bold(next(tokens)).split("\n")))
-            case "bullet_list_open" | "ordered_list_open":
-                return self._list(tokens, token.type.replace("open", "close"))
-            case "blockquote_open":
-                return _prefixed(self.read(tokens, "blockquote_close"), "> ", "> ")
-            case "fence" | "code_block":
-                return _code(token)
-            case "hr":
-                return ["———"]
-            case "table_open":
-                return self._table(tokens)
-            case _:
-                return []
-
-    def _list(self, tokens: Iterator[Token], until: str) -> list[str]:
-        lines: list[str] = []
-        number, written = 0, ""
-        for token in tokens:
-            if token.type == until:
-                break
-            # "1. 1. 1." counts up, as Markdown has it; any other numbers are the writer's own and stay.
-            number = number + 1 if token.info == written else int(token.info)
-            written = token.info
-            content = self.read(tokens, "list_item_close")
-            bullet = token.markup.replace("*", "-") if content else token.markup
-            marker = f"{number}{token.markup} " if written else f"{bullet} "
-            item = _prefixed(content or [""], marker, " " * len(marker))
-            lines += [*self._gap(token), *item] if lines else item
-        return lines
-
-    def _table(self, tokens: Iterator[Token]) -> list[str]:
-        lines: list[str] = []
-        cells: list[str] = []
-        write, row = _bold, 0
-        for token in tokens:
+            if self.lines and self.lines[-1] and token.map and not self._source[token.map[0] - 1].strip(" \t>"):
+                self.lines.append("")
             match token.type:
-                case "table_close":
-                    break
-                case "tbody_open":
-                    write = _plain
                 case "inline":
-                    cells.append(write(token))
-                    row = token.map[0] if token.map else 0
-                case "tr_close":
-                    source = escapedSplit(self._source[row].strip(" \t>").removeprefix("|"))
-                    cells += [_plain(_PARSER.parseInline(cell.strip())[0]) for cell in source[len(cells) :]]
-                    lines.append(" | ".join(cells).rstrip(" |"))
-                    cells = []
-        return list(filter(None, lines))
+                    self._add(*_inline(token.children).split("\n"))
+                case "heading_open":
+                    self._add(*filter(None, _bold(next(tokens)).split("\n")))
+                case "hr":
+                    self._add("———")
+                case "fence" | "code_block":
+                    self._add_code(token)
+                case "thead_open":
+                    head = takewhile(lambda part: part.type != "thead_close", tokens)
+                    self._add_row(_bold(part) for part in head if part.type == "inline")
+                case "tbody_open" if token.map:
+                    for row in self._source[slice(*token.map)]:  # the parser drops the cells that have no head
+                        cells = escapedSplit(row.lstrip(" \t>").removeprefix("|"))
+                        self._add_row(_inline(_PARSER.parseInline(cell.strip())[0].children) for cell in cells)
+                case "td_open":
+                    next(tokens)
+                case _:
+                    self._set_margin(token)
 
+    def _set_margin(self, token: Token) -> None:
+        match token.type:
+            case "bullet_list_open" | "ordered_list_open":
+                self._items[token.level + 1] = "", 0
+            case "list_item_open":
+                # "1. 1. 1." counts up, as Markdown has it; any other numbers are the writer's own and stay.
+                written, number = self._items[token.level]
+                number = number + 1 if token.info == written else int(token.info)
+                self._items[token.level] = token.info, number
+                self._margins.append(f"{number if token.info else ''}{token.markup.replace('*', '-')} ")
+            case "blockquote_open":
+                self._margins.append("> ")
+            case "blockquote_close":
+                self._margins.pop()
+            case "list_item_close":
+                if self._margins[-1].strip():  # nothing stands in the item
+                    self._margins[-1] = self._margins[-1].replace("-", token.markup)
+                    self._add("")
+                self._margins.pop()
 
-def _code(token: Token) -> list[str]:
-    # A single word after the fence is the language; more than that are words somebody wrote.
-    note = [token.info.strip()] if len(token.info.split()) > 1 else []
-    if not token.content.strip():
-        return note
-    return [*note, FENCE, *token.content.rstrip("\n").replace(FENCE, "'''").split("\n"), FENCE]
+    def _add(self, *lines: str) -> None:
+        for line in lines:
+            self.lines.append(("".join(self._margins) + line).rstrip())
+            self._margins = [margin if margin == "> " else " " * len(margin) for margin in self._margins]
 
+    def _add_row(self, cells: Iterable[str]) -> None:
+        if row := " | ".join(cells).rstrip(" |"):
+            self._add(row)
 
-def _prefixed(lines: list[str], first: str, rest: str) -> list[str]:
-    """Put `first` before the first line and `rest` before the others; code blocks stay at the margin, as they are."""
-    out: list[str] = []
-    in_code = False
-    for line in lines:
-        if line == FENCE:
-            in_code = not in_code
-            if not out and first != rest:
-                out.append(first.rstrip())
-        bare = in_code or line == FENCE or (not line and out)
-        out.append(line if bare else ((rest if out else first) + line).rstrip())
-    return out
-
-
-def _plain(block: Token) -> str:
-    return _inline(block.children or ())
+    def _add_code(self, token: Token) -> None:
+        """Put a block at the margin, whatever it stands in."""
+        if len(token.info.split()) > 1:  # words that somebody wrote; a single one is the language
+            self._add(token.info.strip())
+        elif any(margin.strip(" >") for margin in self._margins):
+            self._add("")
+        if token.content.strip():
+            self.lines += [FENCE, *token.content.rstrip("\n").replace(FENCE, "'''").split("\n"), FENCE]
 
 
 def _bold(block: Token) -> str:
     return _inline([Token("strong_open", "", 1), *(block.children or ()), Token("strong_close", "", -1)])
 
 
-def _inline(tokens: Sequence[Token]) -> str:
+def _inline(tokens: Iterable[Token] | None) -> str:
     """Write the tokens of one paragraph."""
     pieces: list[str] = []  # text; "" is the place of a marker
     pairs: list[tuple[int, int, str, str]] = []  # two places, WhatsApp's marker, what stood in the source
-    opened: dict[str, list[int]] = {"strong": [], "em": [], "s": []}
-    links: list[tuple[int, Token]] = []
-    for token in tokens:
+    opened: list[tuple[str, int, Token]] = []
+    for token in tokens or ():
         kind, _, side = token.type.partition("_")
-        match kind, side:
-            case "strong" | "em" | "s", "open":
-                opened[kind].append(len(pieces))
-                pieces.append("")
-            case "strong" | "em" | "s", "close":
-                start = opened[kind].pop()
-                if not opened[kind]:  # inside its like a style adds nothing
-                    pairs.append((start, len(pieces), _MARKERS[kind], token.markup))
-                pieces.append("")
-            case "link", "open":
-                links.append((len(pieces), token))
-            case "link", "close":
-                start, link = links.pop()
-                pieces[start:] = _link(pieces[start:], link)
-            case _:
-                pieces.append(_leaf(token))
+        if side == "open":
+            opened.append((kind, len(pieces), token))
+            pieces.append("")
+        elif side == "close":
+            _, start, opening = opened.pop()
+            if kind == "link":
+                pieces[start:] = _link(pieces[start:], opening)
+            elif all(kind != outer for outer, *_ in opened):  # inside its like a style adds nothing
+                pairs.append((start, len(pieces), _MARKERS[kind], token.markup))
+            pieces.append("")
+        elif token.type in ("softbreak", "hardbreak"):
+            pieces.append("\n")
+        elif token.type == "image":
+            pieces += _link(["", _inline(token.children)], token)
+        elif token.type == "code_inline" and token.content.strip() and "`" not in token.content:
+            pieces.append(f"`{token.content}`")
+        else:
+            pieces.append(token.content)
     return _styled(pieces, pairs)
-
-
-def _leaf(token: Token) -> str:
-    match token.type:
-        case "softbreak" | "hardbreak":
-            return "\n"
-        case "code_inline":
-            quotable = token.content.strip() and "`" not in token.content
-            return f"`{token.content}`" if quotable else token.content
-        case "image":
-            return "".join(_link([_plain(token)], token))
-        case _:
-            return token.content
 
 
 def _link(pieces: list[str], link: Token) -> list[str]:
     """Write a link's address behind its text, unless they are the same; a title, which may hold words, comes last."""
-    label, href = "".join(pieces), str(link.attrs.get("href") or link.attrs.get("src") or "")
-    shown = re.sub(r"^(?:mailto|tel):([^?]*).*", r"\1", href, flags=re.IGNORECASE)
+    label, address = "".join(pieces), str(link.attrs.get("href") or link.attrs.get("src") or "")
+    address = re.sub(r"^(?:mailto|tel):([^?]*).*", r"\1", address, flags=re.IGNORECASE)
     title = f' "{link.attrs["title"]}"' if link.attrs.get("title") else ""
-    if len(pieces) == 1 and _SCHEME.sub("", label) == _SCHEME.sub("", shown):
-        return [max(label, shown, key=len) + title]
-    if label == shown or not shown:
-        return [*pieces, title]
-    return [*pieces, f" ({shown})" + title if label.strip() else shown + title]
+    if len(pieces) == 2 and _SCHEME.sub("", label) == _SCHEME.sub("", address):
+        return ["", max(label, address, key=len) + title]
+    if address and label != address:
+        title = (f" ({address})" if label.strip() else address) + title
+    return [*pieces, title]
 
 
 def _styled(pieces: list[str], pairs: list[tuple[int, int, str, str]]) -> str:
     """Put the markers in where WhatsApp would show the style; they end at each line's end and begin anew."""
-    before = _neighbours(pieces)
-    after = _neighbours([piece[:1] for piece in reversed(pieces)])[::-1]
-    length = list(accumulate(map(len, pieces)))
+    shown = pieces.copy()
     for start, end, marker, source in pairs:  # inner ones first
-        left, right = before[start].isalnum(), after[end].isalnum()
-        arithmetic = before[start].isdigit() or (left and right and (before[start] + after[end]).isascii())
+        before, last = (_nearest(pieces, range(place, -1, -1))[-1:] for place in (start, end))
+        after, first = (_nearest(pieces, range(place, len(pieces)))[:1] for place in (end, start))
+        left, right = before.isalnum(), after.isalnum()
+        arithmetic = before.isdigit() or (left and right and (before + after).isascii())
         name = end == start + 2 and _IDENTIFIER.fullmatch(pieces[start + 1])
-        dunder = source == "__" and (name or before[start] in ("/", "=", "?", "&"))
-        padded = after[start].isspace() or before[end].isspace()
+        dunder = source == "__" and (name or before in ("/", "=", "?", "&"))
         if arithmetic or dunder:  # 5*3 and 4*2, un*believ*able, __init__, a URL: no style was meant
-            pieces[start] = pieces[end] = source
-        elif length[end] > length[start] and not (left or right or padded):
-            pieces[start] = pieces[end] = marker
+            shown[start] = shown[end] = source
+        elif not (left or right or first.isspace() or last.isspace()) and any(pieces[start:end]):
+            shown[start] = shown[end] = marker
             for place in range(start + 1, end):
-                pieces[place] = pieces[place].replace("\n", f"{marker}\n{marker}")
-    return "".join(pieces)
+                shown[place] = shown[place].replace("\n", f"{marker}\n{marker}")
+    return "".join(shown)
 
 
-def _neighbours(pieces: list[str]) -> list[str]:
-    """Return, for each place, the last character of the text before it; "" at the start."""
-    last, found = "", []
-    for piece in pieces:
-        found.append(last)
-        last = piece[-1:] or last
-    return found
+def _nearest(pieces: list[str], places: range) -> str:
+    """Return the first piece at these places that is no marker's."""
+    return next((pieces[place] for place in places if pieces[place]), "")
