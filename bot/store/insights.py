@@ -216,14 +216,15 @@ def _queue(db: sqlite3.Connection, user_id: int) -> list[Row]:
 def _conversation(db: sqlite3.Connection, user_id: int) -> list[Row]:
     rows = _rows(
         db,
-        """SELECT sent_at AS at, 'in' AS direction, type AS kind, type, body, state, NULL AS delivery, error,
-                  id AS message_id, wamid
-             FROM (SELECT * FROM outbox WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2)
-           UNION ALL
-           SELECT coalesce(sent_at, sending_at, planned_at), 'out', kind, type, body, state, delivery, error,
-                  outbox_id, wamid
-             FROM (SELECT * FROM replies WHERE user_id = ?1 ORDER BY planned_at DESC LIMIT ?2)
-           ORDER BY 1, 2, 9""",
+        """SELECT at, direction, kind, type, body, state, delivery, error, message_id FROM (
+             SELECT sent_at AS at, sent_at AS place, 0 AS part, 'in' AS direction, type AS kind, type, body, state,
+                    NULL AS delivery, error, id AS message_id
+               FROM (SELECT * FROM outbox WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2)
+             UNION ALL
+             SELECT coalesce(sent_at, sending_at, planned_at), planned_at, part, 'out', kind, type, body, state,
+                    delivery, error, outbox_id
+               FROM (SELECT * FROM replies WHERE user_id = ?1 ORDER BY planned_at DESC LIMIT ?2))
+            ORDER BY place, direction, message_id, part""",
         user_id, CONVERSATION_MOST,
     )  # fmt: skip
     return rows[-CONVERSATION_MOST:]

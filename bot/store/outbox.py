@@ -126,9 +126,12 @@ def _give_back(
     *,
     attempts: int = 0,
 ) -> bool:
+    # An apology or a notice that has to be sent again keeps the reason that its message will end with.
     cursor = db.execute(
-        """UPDATE outbox SET state = 'pending', leased_at = NULL, not_before_at = ?, attempts = attempts + ?,
-                             error = coalesce(?, error)
+        f"""UPDATE outbox AS o SET state = 'pending', leased_at = NULL, not_before_at = ?, attempts = attempts + ?,
+               error = iif(EXISTS (SELECT 1 FROM replies r
+                                    WHERE r.outbox_id = o.id AND r.kind <> 'answer' AND {replies.IN_PLAN}),
+                           error, coalesce(?, error))
             WHERE id = ? AND state = 'leased' AND leased_at = ?""",
         (stamp(until) if until else None, attempts, error, lease.messages[0].id, lease.token),
     )

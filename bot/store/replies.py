@@ -69,11 +69,13 @@ class Overtaken:
             len(self._statuses) >= OVERTAKEN_MOST or next(iter(self._statuses.values()))[0] < oldest
         ):
             self._statuses.popitem(last=False)
-        self._statuses.setdefault(status.wamid, (now, []))[1].append(status)
+        said = self._statuses.setdefault(status.wamid, (now, []))[1]
+        if status not in said:
+            said.append(status)
 
-    def take(self, wamid: str) -> list[Status]:
-        """Give back what was said of a wamid, for good."""
-        return self._statuses.pop(wamid, ("", []))[1]
+    def said_of(self, wamid: str) -> list[Status]:
+        """Return what was said of a wamid; it stays, as the transaction that asks may have to run again."""
+        return self._statuses.get(wamid, ("", []))[1]
 
 
 def part_of(row: Sequence[Any]) -> Part:
@@ -105,7 +107,8 @@ def spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
     """Whether a part of the answer went out, or may have; what was planned besides is cancelled."""
     db.execute("UPDATE replies SET state = 'cancelled' WHERE outbox_id = ? AND state = 'planned'", (outbox_id,))
     found = db.execute(
-        "SELECT 1 FROM replies WHERE outbox_id = ? AND kind = 'answer' AND state IN ('sending', 'sent')",
+        """SELECT 1 FROM replies
+            WHERE outbox_id = ? AND kind = 'answer' AND (state IN ('sending', 'sent') OR doubts > 0)""",
         (outbox_id,),
     )
     return found.fetchone() is not None
@@ -147,8 +150,7 @@ def record_sent(db: sqlite3.Connection, receipt: Receipt, now: str, overtaken: O
         (row[0], now, receipt.duration_ms),
     )
     close_circuit(db, "graph")
-    for status in overtaken.take(receipt.wamid):
-        apply_statuses(db, [status], now, overtaken)
+    apply_statuses(db, overtaken.said_of(receipt.wamid), now, overtaken)
 
 
 def refuse_part(db: sqlite3.Connection, part_id: int, error: str, *, final: bool) -> None:
@@ -198,8 +200,8 @@ def _apply_status(
     id_, outbox_id, state, tries, _, delivery = row
     at = stamp(status.at) if status.at else now
     if status.delivery == "failed":
-        overruled = number is not None and number < tries  # an older try; a newer one is under way or went out
-        if overruled or delivery not in (None, "sent"):
+        older_try = number is not None and number < tries  # a newer one is under way or went out
+        if older_try or state == "planned" or delivery not in (None, "sent"):
             return
         # A part that nobody saw go out fails; one that did keeps its state, and shows as undelivered.
         db.execute(
