@@ -101,6 +101,7 @@ CREATE TABLE replies (
 ) STRICT;
 CREATE UNIQUE INDEX replies_part ON replies (outbox_id, part) WHERE outbox_id IS NOT NULL;
 CREATE INDEX replies_user ON replies (user_id, planned_at);
+CREATE INDEX replies_human ON replies (user_id, planned_at) WHERE kind = 'human';
 CREATE INDEX replies_wamid ON replies (wamid) WHERE wamid IS NOT NULL;
 CREATE INDEX replies_undecided ON replies (outbox_id) WHERE state IN ('planned', 'sending');
 CREATE INDEX replies_undelivered ON replies (outbox_id) WHERE delivery = 'failed';
@@ -228,8 +229,8 @@ BEGIN
   UPDATE outbox SET attempts = 0, crashes = 0, manual = 1, error = NULL, begun_at = NULL, finished_at = NULL,
                     not_before_at = NULL
    WHERE id = NEW.id;
-  UPDATE replies SET state = 'planned', doubts = 0, error = NULL
-   WHERE outbox_id = NEW.id AND kind = 'answer' AND state IN ('failed', 'cancelled') AND wamid IS NULL;
+  UPDATE replies SET state = 'planned', doubts = 0, error = NULL, wamid = NULL, delivery = NULL
+   WHERE outbox_id = NEW.id AND kind = 'answer' AND state IN ('failed', 'cancelled');
   UPDATE control SET depth = depth + 1;
   UPDATE users SET depth = depth + 1, ready_at = (SELECT ready_at FROM readiness WHERE user_id = NEW.user_id)
    WHERE id = NEW.user_id;

@@ -78,31 +78,27 @@ def history(db: sqlite3.Connection, user_id: int, messages: int, characters: int
     """
     asked = db.execute(
         """SELECT id, finished_at, body FROM outbox WHERE user_id = ? AND state IN ('done', 'failed')
-            ORDER BY finished_at DESC LIMIT ?""",
+            ORDER BY finished_at DESC, id DESC LIMIT ?""",
         (user_id, messages),
     ).fetchall()
-    told = db.execute(
-        """SELECT outbox_id, planned_at, body, kind FROM replies
-            WHERE state = 'sent' AND outbox_id IN (SELECT value FROM json_each(?)) AND kind = 'answer'
-           UNION ALL
-           SELECT * FROM (SELECT NULL, planned_at, body, kind FROM replies INDEXED BY replies_user
-            WHERE user_id = ? AND state = 'sent' AND kind = 'human' ORDER BY planned_at DESC LIMIT ?)""",
-        (json.dumps([row[0] for row in asked]), user_id, messages),
-    ).fetchall()
+    owners = db.execute(
+        """SELECT 0, planned_at, body FROM replies WHERE user_id = ? AND kind = 'human' AND state = 'sent'
+            ORDER BY planned_at DESC LIMIT ?""",
+        (user_id, messages),
+    )
     answers: dict[int, list[str]] = {}
-    spoken: list[tuple[str, int, Utterance]] = []
-    for outbox_id, at, body, _ in told:
-        if outbox_id is None:
-            spoken.append((at, 0, Utterance("assistant", body)))
-        else:
-            answers.setdefault(outbox_id, []).append(body)
-    for id_, finished_at, body in asked:
-        if body:
-            spoken.append((finished_at, 1, Utterance("user", body)))
-        if id_ in answers:
-            spoken.append((finished_at, 2, Utterance("assistant", "\n\n".join(answers[id_]))))
-    spoken.sort(key=lambda entry: entry[:2])
-    return _newest([utterance for _, _, utterance in spoken], messages, characters)
+    for outbox_id, body in db.execute(
+        """SELECT outbox_id, body FROM replies WHERE outbox_id IN (SELECT value FROM json_each(?))
+              AND state = 'sent' AND kind = 'answer' ORDER BY outbox_id, part""",
+        (json.dumps([row[0] for row in asked]),),
+    ):
+        answers.setdefault(outbox_id, []).append(body)
+    spoken = [(at, id_, 0, Utterance("user" if id_ else "assistant", body)) for id_, at, body in [*owners, *asked]]
+    spoken += [
+        (at, id_, 1, Utterance("assistant", "\n\n".join(answers[id_]))) for id_, at, _ in asked if id_ in answers
+    ]
+    spoken.sort(key=lambda entry: entry[:3])
+    return _newest([utterance for *_, utterance in spoken if utterance.text], messages, characters)
 
 
 def _newest(spoken: list[Utterance], messages: int, characters: int) -> tuple[Utterance, ...]:
