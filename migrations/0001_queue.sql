@@ -64,7 +64,12 @@ CREATE TABLE outbox (
   leased_at       TEXT,                       -- when the running turn began; names the lease
   finished_at     TEXT,                       -- when it was decided
   UNIQUE (phone_number_id, wamid),
-  CONSTRAINT outbox_lease CHECK ((state = 'leased') = (leased_at IS NOT NULL))
+  CONSTRAINT outbox_lease CHECK ((state = 'leased') = (leased_at IS NOT NULL)),
+  -- Text order is time order only in one form: strftime('%Y-%m-%dT%H:%M:%fZ', 'now').
+  CONSTRAINT outbox_times_are_like_2026_11_24T10_41_07_123Z CHECK (
+    sent_at GLOB '????-??-??T??:??:??.???Z' AND received_at GLOB '????-??-??T??:??:??.???Z'
+    AND coalesce(not_before_at, received_at) GLOB '????-??-??T??:??:??.???Z'
+    AND coalesce(finished_at, received_at) GLOB '????-??-??T??:??:??.???Z')
 ) STRICT;
 CREATE INDEX outbox_line ON outbox (user_id, begun_at IS NULL, sent_at, id) WHERE state = 'pending';
 CREATE UNIQUE INDEX outbox_one_lease ON outbox (user_id) WHERE state = 'leased';
@@ -248,11 +253,13 @@ BEGIN
   UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = users.id)
    WHERE id IN (OLD.user_id, NEW.user_id);
 END;
-CREATE TRIGGER outbox_deleted AFTER DELETE ON outbox WHEN OLD.state = 'pending'
+CREATE TRIGGER outbox_deleted AFTER DELETE ON outbox
 BEGIN
-  UPDATE control SET depth = depth - 1;
-  UPDATE users SET depth = depth - 1 WHERE id = OLD.user_id;
-  UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = OLD.user_id) WHERE id = OLD.user_id;
+  DELETE FROM replies WHERE outbox_id = OLD.id;
+  DELETE FROM attempts WHERE outbox_id = OLD.id;
+  UPDATE control SET depth = depth - 1 WHERE OLD.state = 'pending';
+  UPDATE users SET depth = depth - 1, ready_at = (SELECT ready_at FROM readiness WHERE user_id = OLD.user_id)
+   WHERE id = OLD.user_id AND OLD.state = 'pending';
 END;
 CREATE TRIGGER users_switched AFTER UPDATE OF paused_at, merging_into ON users
 WHEN NEW.paused_at IS NOT OLD.paused_at OR NEW.merging_into IS NOT OLD.merging_into

@@ -1,0 +1,209 @@
+"""Corrections by hand, with the sqlite3 command line: ordinary writes that count at once, or are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.clock import SystemClock
+from bot.domain import Done, Failed, InDoubt, Released, Retry
+from tests.store.desk import Desk, at, message, words
+from tests.store.sqlite.terminal import Refused, by_hand, check_sums, rows
+
+ANA, BEN = "5215550001", "5215550002"
+
+
+@pytest.fixture
+async def answered(desk: Desk, path: Path) -> Desk:
+    """Return a store with a message in every state that is not under way."""
+    await desk.say(ANA, "done", "failed", "cancelled", "pending")
+    await desk.serve(await desk.lease(), "answer")
+    await desk.settle(await desk.lease(), Failed("bad"))
+    by_hand(path, "UPDATE outbox SET state = 'cancelled', error = 'by hand' WHERE body = 'cancelled'")
+    await desk.arrive(message(ANA, "ignored", 9, answerable=False))
+    return desk
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "ignored", "done"])
+async def test_a_message_set_to_pending_is_answered_at_its_place(answered: Desk, path: Path, state: str) -> None:
+    """The trigger tidies the row: tries, crashes, reason and times are gone."""
+    by_hand(path, f"UPDATE outbox SET attempts = 4, crashes = 3 WHERE body = '{state}'")
+    by_hand(path, f"UPDATE outbox SET state = 'pending' WHERE body = '{state}'")
+    check_sums(path)
+    assert await answered.depth() == 2
+    row = rows(
+        path,
+        "SELECT attempts, crashes, error, begun_at, finished_at, not_before_at FROM outbox WHERE body = ?",
+        state,
+    )
+    assert row == [(0, 0, None, None, None, None)]
+    lease = (await answered.claim())[0]
+    expected = "pending" if state == "ignored" else state
+    assert (words([lease]), lease.manual) == ([expected], expected == state)
+
+
+async def test_a_done_message_set_to_pending_is_not_answered_twice(answered: Desk, path: Path) -> None:
+    """What was sent is never sent again; without its replies it is a question like any other."""
+    by_hand(path, "UPDATE outbox SET state = 'pending' WHERE body = 'done'")
+    lease = await answered.lease()
+    assert [(part.body, part.state) for part in lease.parts] == [("answer", "sent")]
+    await answered.settle(lease, Done())
+    by_hand(path, "DELETE FROM replies WHERE outbox_id = 1; UPDATE outbox SET state = 'pending' WHERE id = 1")
+    assert (await answered.lease()).parts == ()
+
+
+async def test_a_message_cancelled_by_hand_lets_the_next_go_on(desk: Desk, path: Path) -> None:
+    """Its unsent parts go nowhere, and it has a time of ending."""
+    await desk.say(ANA, "a1", "a2")
+    lease = await desk.lease()
+    await desk.plan(lease, "answer")
+    await desk.settle(lease, Released(at(3600)))
+    assert await desk.claim() == []
+    by_hand(path, "UPDATE outbox SET state = 'cancelled' WHERE id = 1")
+    check_sums(path)
+    assert await desk.told(ANA) == [("answer", "cancelled", None)]
+    assert rows(path, "SELECT finished_at IS NOT NULL FROM outbox WHERE id = 1") == [(1,)]
+    assert words(await desk.claim()) == ["a2"]
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "ignored"])
+async def test_any_decision_can_be_made_by_hand(desk: Desk, path: Path, state: str) -> None:
+    """The depth follows."""
+    await desk.say(ANA, "a")
+    by_hand(path, f"UPDATE outbox SET state = '{state}', error = 'by hand' WHERE id = 1")
+    check_sums(path)
+    assert (await desk.depth(), await desk.claim()) == (0, [])
+
+
+async def test_a_wait_can_be_cut_short_or_made_longer(desk: Desk, path: Path) -> None:
+    """not_before_at is a column like any other."""
+    await desk.say(ANA, "a")
+    await desk.settle(await desk.lease(), Retry(3600, "busy"))
+    by_hand(path, "UPDATE outbox SET not_before_at = NULL WHERE id = 1")
+    check_sums(path)
+    lease = await desk.lease()
+    await desk.settle(lease, Released())
+    by_hand(path, "UPDATE outbox SET not_before_at = '2026-11-24T12:00:00.000Z' WHERE id = 1")
+    check_sums(path)
+    assert await desk.claim() == []
+    desk.tick(7200)
+    assert words(await desk.claim()) == ["a"]
+
+
+async def test_a_person_is_paused_and_resumed_by_hand(desk: Desk, path: Path) -> None:
+    """At once; and the limits count anew after it."""
+    await desk.say(ANA, "a")
+    by_hand(path, f"UPDATE users SET paused_at = datetime('now') WHERE phone = '{ANA}'")
+    check_sums(path)
+    assert await desk.claim() == []
+    assert (await desk.look(ANA))["user"]["state"] == "paused"
+    by_hand(path, f"UPDATE users SET paused_at = NULL WHERE phone = '{ANA}'")
+    check_sums(path)
+    assert rows(path, "SELECT resumed_at IS NOT NULL FROM users") == [(1,)]
+    assert words(await desk.claim()) == ["a"]
+
+
+async def test_everything_is_paused_and_resumed_by_hand(desk: Desk, path: Path) -> None:
+    """The switch is a row of its own."""
+    await desk.say(ANA, "a")
+    by_hand(path, "UPDATE control SET paused_at = datetime('now')")
+    assert await desk.claim() == []
+    assert not (await desk.store.insights.readiness()).ready
+    by_hand(path, "UPDATE control SET paused_at = NULL")
+    assert words(await desk.claim()) == ["a"]
+
+
+async def test_a_message_can_be_written_by_hand(desk: Desk, path: Path) -> None:
+    """An insert counts like an arrival; its payload may be empty."""
+    await desk.say(ANA, "a")
+    by_hand(
+        path,
+        """INSERT INTO outbox
+             (phone_number_id, wamid, user_id, type, body, payload, state, sent_at, received_at)
+           VALUES ('1', 'by hand', 1, 'text', 'b', '', 'pending', '2026-11-24T09:59:59.000Z',
+             strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))""",
+    )
+    check_sums(path)
+    assert await desk.queue(ANA) == ["b", "a"]
+    desk.clock.advance((SystemClock().now() - desk.clock.now()).total_seconds() + 1)
+    assert await desk.serve_all() == ["b", "a"]
+
+
+async def test_deleting_a_message_takes_along_what_hangs_on_it(desk: Desk, path: Path) -> None:
+    """Another message may get its id: it must not find the replies of the one that is gone."""
+    await desk.say(ANA, "a1", "a2")
+    lease = await desk.lease()
+    await desk.plan(lease, "answer")
+    await desk.settle(lease, Retry(9, "busy"))
+    by_hand(path, "DELETE FROM outbox")
+    check_sums(path)
+    assert rows(path, "SELECT (SELECT count(*) FROM replies), (SELECT count(*) FROM attempts)") == [(0, 0)]
+    assert (await desk.depth(), await desk.claim()) == (0, [])
+    await desk.say(ANA, "new", sent=9)
+    assert (await desk.lease()).parts == ()
+
+
+async def test_a_body_can_be_corrected(desk: Desk, path: Path) -> None:
+    """A plain write, also while the message waits for its next try."""
+    await desk.say(ANA, "a")
+    by_hand(path, "UPDATE outbox SET body = 'b'")
+    assert words(await desk.claim()) == ["b"]
+
+
+REFUSED = {
+    "set to leased": ("UPDATE outbox SET state = 'leased' WHERE body = 'waits'", "only the daemon leases"),
+    "set a done one to leased": (
+        "UPDATE outbox SET state = 'leased', leased_at = '2026-11-24T10:00:00.000Z' WHERE body = 'done'",
+        "only the daemon leases",
+    ),
+    "inserted as leased": (
+        """INSERT INTO outbox (phone_number_id, wamid, user_id, type, body, payload, state, leased_at, sent_at,
+             received_at) VALUES ('1', 'x', 2, 'text', 'x', '', 'leased', 'now', 'now', 'now')""",
+        "only the daemon leases",
+    ),
+    "taken out of its lease": (
+        "UPDATE outbox SET state = 'pending' WHERE body = 'leased'",
+        "being answered right now",
+    ),
+    "cancelled in its lease": (
+        "UPDATE outbox SET state = 'cancelled' WHERE body = 'leased'",
+        "being answered right now",
+    ),
+    "deleted in its lease": ("DELETE FROM outbox WHERE body = 'leased'", "being answered right now"),
+    "everything cancelled": ("UPDATE outbox SET state = 'cancelled'", "being answered right now"),
+    "another form of time": (
+        "UPDATE outbox SET not_before_at = datetime('now', '+1 hour') WHERE body = 'waits'",
+        "outbox_times_are_like_2026_11_24T10_41_07_123Z",
+    ),
+    "no such state": ("UPDATE outbox SET state = 'retry' WHERE body = 'done'", "outbox_state"),
+    "no text": ("UPDATE outbox SET body = x'00ff' WHERE body = 'waits'", "TEXT"),
+}
+
+
+@pytest.mark.parametrize("which", REFUSED)
+async def test_what_only_the_daemon_may_do_is_refused_in_a_sentence(desk: Desk, path: Path, which: str) -> None:
+    """Nothing is changed then, and the turn under way ends as it would have."""
+    await desk.say(BEN, "done")
+    await desk.serve(await desk.lease(), "answer")
+    await desk.say(ANA, "leased", "waits")
+    lease = await desk.lease()
+    before = rows(path, "SELECT * FROM outbox")
+    statement, sentence = REFUSED[which]
+    with pytest.raises(Refused, match=sentence):
+        by_hand(path, statement)
+    assert rows(path, "SELECT * FROM outbox") == before
+    check_sums(path)
+    await desk.serve(lease, "answer")
+    assert await desk.serve_all() == ["waits"]
+
+
+async def test_a_status_after_a_hand_edit_is_still_known(desk: Desk, path: Path) -> None:
+    """The message was cancelled while its send was in doubt: what the status tells is recorded."""
+    await desk.say(ANA, "a")
+    lease = await desk.lease()
+    (part,) = await desk.plan(lease, "answer")
+    callback = await desk.begin(lease, part)
+    await desk.settle(lease, InDoubt(at(600)))
+    by_hand(path, "UPDATE outbox SET state = 'cancelled' WHERE id = 1")
+    await desk.tell("read", callback=callback)
+    assert await desk.told(ANA) == [("answer", "sent", "read")]
+    check_sums(path)
