@@ -1,6 +1,7 @@
 """The one SQLite file: a writer that commits for many callers at once, and a reader. The only importer of aiosqlite."""
 
 import asyncio
+import math
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ A = TypeVar("A")
 
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
 STORE_AGAIN_SECONDS = 1.0
+CLOSING_PATIENCE_SECONDS = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -27,7 +29,7 @@ class _Job:
     bulk: Callable[[sqlite3.Connection, list[Any]], Sequence[Any]] | None
     argument: Any
     done: asyncio.Future[Any]
-    give_up_at: float | None
+    give_up_at: float
     outcome: tuple[bool, Any] = field(default=(False, None))
 
 
@@ -48,6 +50,7 @@ class Database:
         self._jobs: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._closing = False
+        self._closes_at = math.inf
         self._task = asyncio.create_task(self._write_loop(), name="store-writer")
         self.trouble: str | None = None  # why the last write failed, in words; None: all is well
 
@@ -99,7 +102,7 @@ class Database:
         if self._closing:
             done.set_exception(StoreUnavailable("the store is closing"))
             return done
-        give_up_at = None if give_up_seconds is None else loop.time() + give_up_seconds
+        give_up_at = math.inf if give_up_seconds is None else loop.time() + give_up_seconds
         self._jobs.append(_Job(work, bulk, argument, done, give_up_at))
         self._wake.set()
         return done
@@ -113,8 +116,9 @@ class Database:
         return result
 
     async def close(self) -> None:
-        """Store what was handed over, then close both connections."""
+        """Store what was handed over (a file that is locked gets a little time), then close both connections."""
         self._closing = True
+        self._closes_at = asyncio.get_running_loop().time() + CLOSING_PATIENCE_SECONDS
         self._wake.set()
         await self._task
         await self._reader.close()
@@ -139,7 +143,7 @@ class Database:
         now = asyncio.get_running_loop().time()
         patient = []
         for job in batch:
-            if self._closing or (job.give_up_at is not None and job.give_up_at <= now):
+            if now >= min(job.give_up_at, self._closes_at):
                 _set(job.done, False, StoreUnavailable("another program holds the file's write lock"))
             else:
                 patient.append(job)

@@ -1,0 +1,233 @@
+"""The writer: many callers share one COMMIT, who fails fails alone, and nothing is told before it is on disk."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.errors import StoreUnavailable
+from bot.store.db import Database
+from tests.store.sqlite.terminal import rows
+
+Work = Callable[[sqlite3.Connection], object]
+
+
+@pytest.fixture
+async def database(path: Path) -> AsyncIterator[Database]:
+    """Return a database with one table of numbers."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE n (value INTEGER PRIMARY KEY)")
+    opened = await Database.open(path)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def statements(database: Database) -> list[str]:
+    """Return a list that grows with each statement of the writer."""
+    seen: list[str] = []
+    await database._writer.set_trace_callback(seen.append)
+    return seen
+
+
+def insert(value: int) -> Work:
+    """Return work that stores a number."""
+    return lambda db: db.execute("INSERT INTO n VALUES (?)", (value,)).lastrowid
+
+
+def stored(path: Path) -> list[int]:
+    """Return the numbers that another connection sees."""
+    return [row[0] for row in rows(path, "SELECT value FROM n ORDER BY value")]
+
+
+class Gate:
+    """Work that keeps the writer's thread busy until the test opens it: what comes meanwhile is the next batch."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.leave = threading.Event()
+
+    def __call__(self, _: sqlite3.Connection) -> None:
+        self.entered.set()
+        assert self.leave.wait(5)
+
+    async def closed(self, database: Database) -> "asyncio.Task[None]":
+        """Let the writer run into the gate."""
+        task = asyncio.create_task(database.write(self))
+        await asyncio.to_thread(self.entered.wait, 5)
+        return task
+
+
+async def test_many_writers_share_a_commit(database: Database, statements: list[str], path: Path) -> None:
+    """All that gathers while the last COMMIT runs goes into the next."""
+    gate = Gate()
+    first = await gate.closed(database)
+    writers = [asyncio.create_task(database.write(insert(n))) for n in range(200)]
+    await asyncio.sleep(0)
+    gate.leave.set()
+    assert await asyncio.gather(*writers) == list(range(200))
+    await first
+    assert statements.count("COMMIT") == 2
+    assert stored(path) == list(range(200))
+
+
+async def test_nothing_is_told_before_its_commit(database: Database, path: Path) -> None:
+    """When a caller goes on, another connection sees what it wrote."""
+
+    async def write(value: int) -> None:
+        await database.write(insert(value))
+        assert value in stored(path)
+
+    await asyncio.gather(*(write(n) for n in range(50)))
+
+
+async def test_who_fails_fails_alone(database: Database, path: Path) -> None:
+    """The batch is rolled back whole and each runs again by itself: nobody else notices, nothing is stored twice."""
+    gate, runs = Gate(), []
+    first = await gate.closed(database)
+
+    def count(db: sqlite3.Connection) -> str:
+        runs.append(1)
+        db.execute("INSERT INTO n VALUES (100)")
+        return "counted"
+
+    def fail(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO n VALUES (666)")
+        raise LookupError("mine alone")
+
+    writers = [asyncio.create_task(database.write(work)) for work in (count, fail, insert(1), insert(1), insert(2))]
+    await asyncio.sleep(0)
+    gate.leave.set()
+    results = await asyncio.gather(*writers, return_exceptions=True)
+    await first
+    assert results[0] == "counted"
+    assert isinstance(results[1], LookupError)
+    assert results[2] == 1
+    assert isinstance(results[3], sqlite3.IntegrityError)
+    assert results[4] == 2
+    assert stored(path) == [1, 2, 100]
+    assert len(runs) == 2
+
+
+async def test_bulk_work_runs_once_for_all_that_gathered(database: Database, path: Path) -> None:
+    """And each caller gets its own result."""
+    gate, calls = Gate(), []
+
+    def bulk(db: sqlite3.Connection, arguments: list[int]) -> Sequence[int]:
+        calls.append(len(arguments))
+        db.executemany("INSERT INTO n VALUES (?)", [(argument,) for argument in arguments])
+        return [argument * 2 for argument in arguments]
+
+    first = await gate.closed(database)
+    callers = [asyncio.create_task(database.keep_together(bulk, n)) for n in range(10)]
+    await asyncio.sleep(0)
+    gate.leave.set()
+    assert await asyncio.gather(*callers) == [n * 2 for n in range(10)]
+    await first
+    assert calls == [10]
+    assert stored(path) == list(range(10))
+
+
+async def test_a_cancelled_caller_changes_nothing_for_the_others(database: Database, path: Path) -> None:
+    """Its work is stored or not; the rest is."""
+    gate = Gate()
+    first = await gate.closed(database)
+    writers = [asyncio.create_task(database.write(insert(n))) for n in range(10)]
+    await asyncio.sleep(0)
+    for writer in writers[::2]:
+        writer.cancel()
+    first.cancel()
+    gate.leave.set()
+    results = await asyncio.gather(*writers, return_exceptions=True)
+    assert results[1::2] == [1, 3, 5, 7, 9]
+    assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
+    assert set(stored(path)) >= {1, 3, 5, 7, 9}
+    assert await database.write(insert(11)) == 11
+
+
+async def test_a_reader_cant_write(database: Database, path: Path) -> None:
+    """Whatever a query says."""
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        await database.read(insert(1))
+    assert stored(path) == []
+
+
+async def test_a_reader_sees_what_was_told(database: Database) -> None:
+    """Its own connection, not an old picture."""
+    await database.write(insert(1))
+    assert await database.read(lambda db: db.execute("SELECT count(*) FROM n").fetchone()[0]) == 1
+    await database.write(insert(2))
+    assert await database.read(lambda db: db.execute("SELECT count(*) FROM n").fetchone()[0]) == 2
+
+
+async def test_closing_stores_what_was_handed_over(database: Database, path: Path) -> None:
+    """And takes nothing more."""
+    gate = Gate()
+    first = await gate.closed(database)
+    writers = [asyncio.create_task(database.write(insert(n))) for n in range(20)]
+    await asyncio.sleep(0)
+    closing_task = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    gate.leave.set()
+    assert await asyncio.gather(*writers) == list(range(20))
+    await asyncio.gather(first, closing_task)
+    assert stored(path) == list(range(20))
+    with pytest.raises(StoreUnavailable, match="closing"):
+        await database.write(insert(21))
+    with pytest.raises(StoreUnavailable, match="closing"):
+        await database.keep(insert(22))
+
+
+async def test_durability_is_what_was_promised(database: Database) -> None:
+    """WAL with FULL, on both connections foreign keys; the reader is for reading."""
+
+    def pragmas(db: sqlite3.Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "query_only")
+        return [db.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    assert await database.read(pragmas) == ["wal", 2, 1, 1]
+    assert database._writer._conn is not None
+    assert await database._writer._execute(pragmas, database._writer._conn) == ["wal", 2, 1, 0]
+
+
+async def test_a_write_that_sqlite_cant_do_says_why(database: Database, path: Path) -> None:
+    """A full disk, for instance: StoreUnavailable with the words, trouble until the next write works."""
+    page_count, seen = await database.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0]), []
+    await database.write(lambda db: db.execute(f"PRAGMA max_page_count = {page_count}").fetchone())
+
+    def fill(db: sqlite3.Connection) -> None:
+        db.executemany("INSERT INTO n VALUES (?)", [(n,) for n in range(100_000)])
+
+    with pytest.raises(StoreUnavailable, match="full"):
+        await database.write(fill)
+    assert database.trouble is not None
+    seen.append(database.trouble)
+    assert "SQLITE_FULL" in seen[0]
+    assert await database.write(insert(1)) == 1
+    assert database.trouble is None
+    assert stored(path) == [1]
+
+
+async def test_what_happened_outside_is_tried_until_it_is_stored(
+    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wamid must not be lost because the disk was full for a moment."""
+    monkeypatch.setattr("bot.store.db.STORE_AGAIN_SECONDS", 0.01)
+    runs = []
+
+    def full_twice(db: sqlite3.Connection) -> str:
+        runs.append(1)
+        db.execute("INSERT INTO n VALUES (1)")
+        if len(runs) <= 2:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            error.sqlite_errorname = "SQLITE_FULL"
+            raise error
+        return "stored"
+
+    assert await database.keep(full_twice) == "stored"
+    assert stored(path) == [1]
