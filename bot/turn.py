@@ -188,7 +188,7 @@ class Turn:
                 return Released(
                     refused_by=error.service,
                     reason=error.reason,
-                    code=error.code or error.kind.name.lower(),
+                    code=error.code,
                     probe_after_seconds=error.retry_after or 0.0,
                 )
             case Kind.PAIR:

@@ -80,9 +80,10 @@ def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tupl
     circuits = db.execute("SELECT service, probe_at, probing FROM circuits WHERE state = 'open'").fetchall()
     shut = {service for service, _, _ in circuits}
     due = [service for service, probe_at, _ in circuits if probe_at <= now]
-    if due and all(probing is None for _, _, probing in circuits):
-        rows = _heads(db, _PLANNED, 1, now) if "graph" in shut else []
-        rows = rows or (_heads(db, _READY, 1, now) if may_ask else [])
+    waiting = shut - set(due)
+    if due and "graph" not in waiting and all(probing is None for _, _, probing in circuits):
+        # Everybody in turn, planned or not: one person's message may be what is refused.
+        rows = _heads(db, _READY if may_ask and "model" not in waiting else _PLANNED, 1, now)
         for service in due if rows else ():
             db.execute("UPDATE circuits SET probing = ? WHERE service = ?", (rows[0][0], service))
         if rows:
