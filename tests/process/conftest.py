@@ -15,6 +15,9 @@ from tests.process.slow_disk import SlowDisk
 async def emu() -> AsyncIterator[Emulator]:
     """Run the emulator; a redelivery comes soon, a status at once."""
     settings = Settings(
+        access_token="EAAG" + "1aB" * 50,  # in the shape of real ones
+        app_secret="0123456789abcdef" * 2,
+        api_key="sk-proj-" + "2cD_" * 20,
         statuses=StatusPlan(("sent", "delivered"), (0.0, 0.05)),
         redelivery_base_seconds=0.05,
         redelivery_tries=30,

@@ -160,9 +160,7 @@ class Bot:
             self.toml.setdefault(name, {}).update(keys)
         self.config.write_text(_as_toml(self.toml), encoding="utf-8")
 
-    async def launch(
-        self, *argv: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
-    ) -> Process:
+    async def launch(self, *argv: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Process:
         """Start `bot run` (or another command line) and don't wait for anything."""
         command = argv or (sys.executable, "-m", "bot", "run")
         process = await asyncio.create_subprocess_exec(
@@ -184,9 +182,7 @@ class Bot:
         self.emu.deliveries.hurry()
         return process
 
-    async def command(
-        self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
-    ) -> Ended:
+    async def command(self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ended:
         """Run a command of bot to its end, e.g. `command("pause", "u1")`."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bot", *arguments),

@@ -44,8 +44,7 @@ class SlowDisk:
         """Return when each fsync of a file began and ended, by time.monotonic(); infinity where it has not ended."""
         lines = [line.split() for line in self._log.read_text().splitlines()] if self._log.exists() else []
         times = {
-            what: [int(at) / 1e9 for word, of, at in lines if (word, of) == (what, name)]
-            for what in ("begin", "end")
+            what: [int(at) / 1e9 for word, of, at in lines if (word, of) == (what, name)] for what in ("begin", "end")
         }
         pending = [float("inf")] * (len(times["begin"]) - len(times["end"]))
         return list(zip(times["begin"], times["end"] + pending, strict=True))

@@ -40,9 +40,7 @@ async def _each_200_has_an_fsync_of_its_own_time(emu: Emulator, disk: SlowDisk) 
         assert any(post.began_at < began and ended < post.ended_at for began, ended in syncs)
 
 
-async def test_a_webhook_whose_fsync_a_crash_cut_off_is_stored_once(
-    bot: Bot, emu: Emulator, disk: SlowDisk
-) -> None:
+async def test_a_webhook_whose_fsync_a_crash_cut_off_is_stored_once(bot: Bot, emu: Emulator, disk: SlowDisk) -> None:
     """Whether its commit got through or not, nobody was told 200: it comes again and counts once."""
     process = await bot.start(env=disk.env)
     disk.hold()
@@ -73,9 +71,7 @@ async def test_an_acknowledged_webhook_survives_a_kill_right_after_its_200(bot: 
     assert len(emu.log.of("graph.send")) == 2
 
 
-async def test_a_file_that_somebody_else_has_locked_is_a_503_and_nothing_is_lost(
-    bot: Bot, emu: Emulator
-) -> None:
+async def test_a_file_that_somebody_else_has_locked_is_a_503_and_nothing_is_lost(bot: Bot, emu: Emulator) -> None:
     """After 5 seconds of patience the webhook is told to come again; meanwhile the daemon serves."""
     await bot.start()
     with write_lock(bot):

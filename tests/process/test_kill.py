@@ -38,9 +38,7 @@ async def test_kills_under_load_lose_nothing_and_answer_nothing_twice(bot: Bot, 
     dice = random.Random(KILLS)
     bot.configure(queue={"max_attempts": 100}, whatsapp={"confirm_seconds": 2.0})
     emu.settings.model_delay_seconds = 0.01
-    emu.settings.statuses = StatusPlan(
-        ("sent", "delivered", "read"), (0.02, 0.03, 0.05), shuffled=True, copies=2
-    )
+    emu.settings.statuses = StatusPlan(("sent", "delivered", "read"), (0.02, 0.03, 0.05), shuffled=True, copies=2)
     emu.faults.add("cut", times=0, probability=0.05, after=True)
     said: dict[str, list[str]] = {f"3460077700{n}": [] for n in range(6)}
     over = asyncio.Event()
@@ -79,6 +77,7 @@ async def test_kills_under_load_lose_nothing_and_answer_nothing_twice(bot: Bot, 
     assert_answered_once_in_order(emu, said)
     assert set(bot.states().values()) == {"done"}
     assert bot.sql("SELECT count(*) FROM outbox WHERE attempts > 0") == [(0,)]
+    assert [line for process in bot.processes for line in process.lines if "Traceback" in line] == []
 
 
 async def killed_once(bot: Bot, process: Process) -> None:
@@ -130,9 +129,7 @@ async def test_a_kill_between_two_parts_sends_the_second_alone(bot: Bot, emu: Em
     assert len(emu.log.of("model")) == 1
 
 
-async def test_a_kill_before_the_plan_is_on_disk_lets_nothing_out(
-    bot: Bot, emu: Emulator, disk: SlowDisk
-) -> None:
+async def test_a_kill_before_the_plan_is_on_disk_lets_nothing_out(bot: Bot, emu: Emulator, disk: SlowDisk) -> None:
     """No send begins before its plan is kept; whether the commit survived the process or not, one answer goes out."""
 
     def answer(request: ModelRequest) -> str:

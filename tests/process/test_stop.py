@@ -91,9 +91,7 @@ async def test_a_second_signal_does_not_cut_the_drain_short(bot: Bot, emu: Emula
     assert bot.states() == {"hola": "done"}
 
 
-async def test_clients_that_never_finish_their_request_do_not_hold_up_the_end(
-    bot: Bot, emu: Emulator
-) -> None:
+async def test_clients_that_never_finish_their_request_do_not_hold_up_the_end(bot: Bot, emu: Emulator) -> None:
     """A body that stops half way, on either listener, beside a turn that hangs: the end still comes in time."""
     bot.configure(queue={"drain_seconds": 0.5})
     emu.faults.add("hang", service="model")
@@ -101,9 +99,7 @@ async def test_clients_that_never_finish_their_request_do_not_hold_up_the_end(
     with contextlib.ExitStack() as clients:
         for port, path in ((bot.public_port, "/webhook"), (bot.admin_port, "/api/resume")):
             client = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
-            client.sendall(
-                f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{{".encode()
-            )
+            client.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{{".encode())
         await emu.say(ANA, "hola")
         await emu.wait_for(lambda: emu.log.of("model"))
         assert await process.stop(seconds=0.5 + GRACE_SECONDS) == 0
