@@ -1,6 +1,10 @@
 """How long to wait before the next try: full jitter over a floor, as AWS's builders' library recommends it."""
 
 import random
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+LONGEST_ASKED_SECONDS = 86_400.0
 
 
 def backoff_seconds(
@@ -20,3 +24,20 @@ def backoff_seconds(
     floor = min(base / 2, ceiling)
     wait = (rng or random).uniform(floor, ceiling)
     return max(wait, retry_after or 0.0)
+
+
+def asked_seconds(headers: Mapping[str, str]) -> float | None:
+    """Read how long a service's Retry-After asks to wait, seconds or a date: at most a day, None for no wait.
+
+    A date counts from the answer's own Date, so that our clock may be wrong.
+    """
+    written = headers.get("retry-after", "")
+    try:
+        if ":" in written:
+            until, sent = (parsedate_to_datetime(date).replace(tzinfo=None) for date in (written, headers["date"]))
+            seconds = (until - sent).total_seconds()
+        else:
+            seconds = float(written)
+    except (LookupError, OverflowError, ValueError):
+        return None
+    return min(seconds, LONGEST_ASKED_SECONDS) if seconds > 0 else None

@@ -13,7 +13,6 @@ Json = dict[str, Any]
 TEXT_LIMIT = 16_384  # WhatsApp's own texts end at 4,096
 ID_LIMIT = 256
 PAYLOAD_LIMIT = 64 * 1024  # bytes
-_LAST_SECOND = 253_402_300_799  # of the year 9999
 
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -50,11 +49,11 @@ def objects(holder: Json, key: str) -> list[Json]:
 
 def moment(value: object) -> datetime | None:
     """Read Unix seconds, a string or a number; None for what is no time between 1970 and 9999."""
-    if isinstance(value, str) and len(value) <= 12 and value.isascii() and value.isdecimal():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= _LAST_SECOND:
+    try:
+        seconds = float(text(value, 24).encode())  # in bytes only ASCII digits count
+        return datetime.fromtimestamp(int(seconds), UTC) if seconds >= 1 else None
+    except (ArithmeticError, OSError, ValueError):
         return None
-    return datetime.fromtimestamp(int(value), UTC)
 
 
 def compact(message: Json) -> str:
@@ -63,13 +62,9 @@ def compact(message: Json) -> str:
         written = _ENCODER.encode(message)
     except (ValueError, RecursionError):  # 1e999, or nested deeper than can be written
         written = ""
-    if not written or (len(written) > PAYLOAD_LIMIT // 4 and len(written.encode(errors="replace")) > PAYLOAD_LIMIT):
-        kept = {
-            "truncated": True,
-            "id": text(message.get("id"), ID_LIMIT),
-            "type": text(message.get("type"), 64),
-        }
-        return _ENCODER.encode(kept)
+    if not 0 < len(written.encode(errors="replace")) <= PAYLOAD_LIMIT:
+        kind = text(message.get("type"), 64)
+        return _ENCODER.encode({"truncated": True, "id": text(message.get("id"), ID_LIMIT), "type": kind})
     if "\\u0000" in written:
         written = _ESCAPED_NUL.sub("\\1\ufffd", written)
     return written if written.isascii() else _UNSAFE.sub("\ufffd", written)

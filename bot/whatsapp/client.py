@@ -1,28 +1,20 @@
 """Call the Graph API: send a text, mark a message read, ask about the number. Every failure is a ServiceError."""
 
-import json
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from bot.backoff import asked_seconds
 from bot.domain import Identity
 from bot.errors import Kind, ServiceError
 from bot.whatsapp.clean import Json, objects, opaque, section, telling, text
 from bot.whatsapp.codes import kind_of, pause_of
 from bot.whatsapp.numbers import rewrite
 from bot.whatsapp.signature import appsecret_proof
-
-_ANSWER_LIMIT = 1024 * 1024  # bytes
-_DAY = 86_400.0
+from bot.whatsapp.webhook import Malformed, parse
 
 # Raised before a byte of the request left: refused, DNS, TLS, no connection in time.
-_NOTHING_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ServerFingerprintMismatch,
-)
+_NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class GraphClient:
@@ -47,7 +39,7 @@ class GraphClient:
         self._session = session
         self._root = f"{base_url.rstrip('/')}/{api_version}"
         self._number = phone_number_id
-        self._proof = f"appsecret_proof={appsecret_proof(app_secret, access_token)}&" if app_secret else ""
+        self._proof = f"?appsecret_proof={appsecret_proof(app_secret, access_token)}" if app_secret else ""
         self._headers = {"Authorization": f"Bearer {access_token}"}
         self._rules = tuple(number_rules)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2)
@@ -83,8 +75,7 @@ class GraphClient:
 
     async def phone_number(self) -> Json:
         """Ask what the number is: `display_phone_number`, `verified_name` and so on."""
-        fields = "fields=id,display_phone_number,verified_name,quality_rating"
-        return await self._call("GET", self._number, query=fields)
+        return await self._call("GET", self._number)
 
     async def subscribed_apps(self, waba_id: str) -> list[Json]:
         """List the apps that get the business account's webhooks, each with `id` and `name`; empty: none does."""
@@ -98,50 +89,33 @@ class GraphClient:
             return {"to": f"+{rewrite(phone, self._rules)}"}
         return {"recipient": to.bsuid} if to.bsuid else {"to": phone}
 
-    async def _call(
-        self, method: str, path: str, body: Json | None = None, *, query: str = "", cut: Kind = Kind.LATER
-    ) -> Json:
+    async def _call(self, method: str, path: str, body: Json | None = None, *, cut: Kind = Kind.LATER) -> Json:
         """Make one call and return its JSON object. `cut` is the kind of an answer that didn't arrive whole."""
         try:
             async with self._session.request(
                 method,
-                f"{self._root}/{path}?{self._proof}{query}",
+                f"{self._root}/{path}{self._proof}",
                 json=body,
                 headers=self._headers,
                 timeout=self._timeout,
                 allow_redirects=False,  # a POST would come out as a GET
             ) as response:
-                answer = await _read(response)
-        # `from None`: aiohttp's texts may hold the URL with its proof.
-        except _NOTHING_SENT as error:
-            why = f"the Graph API can't be reached: {telling(str(error)) or type(error).__name__}"
-            raise ServiceError("graph", Kind.DOWN, why) from None
-        except TimeoutError:
-            raise ServiceError("graph", cut, "the Graph API didn't answer in time") from None
-        except aiohttp.ClientError as error:
-            why = f"the connection to the Graph API was cut: {telling(str(error)) or type(error).__name__}"
-            raise ServiceError("graph", cut, why) from None
-        if 200 <= response.status < 300:
-            if answer is None:
-                raise ServiceError("graph", cut, "the Graph API answered something that is no JSON object")
-            if "error" not in answer:
-                return answer
-        raise _refusal(section(answer or {}, "error"), response)
-
-
-async def _read(response: aiohttp.ClientResponse) -> Json | None:
-    """Read an answer's JSON object; None where it is something else or longer than 1 MiB."""
-    raw = bytearray()
-    async for chunk in response.content.iter_any():
-        raw += chunk
-        if len(raw) > _ANSWER_LIMIT:
-            response.close()
-            return None
-    try:
-        answer = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None
+                raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            what = telling(str(error)) or type(error).__name__
+            # `from None`: aiohttp's texts may hold the URL with its proof.
+            if isinstance(error, _NOTHING_SENT):
+                raise ServiceError("graph", Kind.DOWN, f"the Graph API can't be reached: {what}") from None
+            raise ServiceError("graph", cut, f"the Graph API's answer didn't arrive: {what}") from None
+        try:
+            answer = parse(raw)
+        except Malformed:
+            if response.status < 300:
+                raise ServiceError("graph", cut, "the Graph API answered something that is no JSON object") from None
+            answer = {}
+        if response.status >= 300 or "error" in answer:
+            raise _refusal(section(answer, "error"), response)
+        return answer
 
 
 def _refusal(error: Json, response: aiohttp.ClientResponse) -> ServiceError:
@@ -154,20 +128,6 @@ def _refusal(error: Json, response: aiohttp.ClientResponse) -> ServiceError:
         kind,
         f"WhatsApp answered {number or f'HTTP {response.status}'}: {telling(details or message) or 'no reason given'}",
         code=number or None,
-        retry_after=_retry_after(response) or pause_of(kind, code),
+        retry_after=asked_seconds(response.headers) or pause_of(kind, code),
         request_id=opaque(error.get("fbtrace_id")),
     )
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Read Retry-After, seconds or a date (counted from the answer's own Date, so that our clock may be wrong)."""
-    asked = response.headers.get("Retry-After", "").strip()
-    try:
-        if asked.isdecimal():
-            seconds = float(asked)
-        else:
-            since = parsedate_to_datetime(response.headers.get("Date", ""))
-            seconds = (parsedate_to_datetime(asked) - since).total_seconds()
-    except (TypeError, ValueError):
-        return None
-    return min(seconds, _DAY) if seconds > 0 else None

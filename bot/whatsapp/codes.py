@@ -45,8 +45,5 @@ def kind_of(code: int | None, http_status: int, message: str = "") -> Kind:
 
 
 def pause_of(kind: Kind, code: int | None) -> float | None:
-    """Return the seconds that everybody waits at a rate limit whose answer names none.
-
-    The account's and the app's call rates are counted by the hour, an upgrade of the number takes a minute.
-    """
+    """Return the seconds that everybody waits at a rate limit without Retry-After; most are counted by the hour."""
     return {None: 5.0, 130429: 5.0, 131057: 60.0}.get(code, 120.0) if kind is Kind.EVERYBODY else None

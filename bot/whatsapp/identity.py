@@ -5,28 +5,20 @@ import re
 from bot.domain import Identity, IdentityChange
 from bot.whatsapp.clean import Json, objects, opaque, section, text
 
+_PHONE = re.compile(r"\+?([0-9]{5,20})")
 _BSUID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")  # Meta's "Business-scoped user IDs"
-_NAME_LIMIT = 256
 
 
 def identity(phone: object, bsuid: object, name: str | None = None) -> Identity | None:
-    """Build an Identity from what a webhook says; None where it names nobody.
-
-    Gateways were seen to put a BSUID where a phone belongs: its shape tells.
-    """
-    number, user = _phone(phone), opaque(bsuid)
-    if number and _BSUID.fullmatch(number):
-        number, user = None, user or number
-    return Identity(number, user, name) if number or user else None
-
-
-def _phone(value: object) -> str | None:
-    # Digits as a rule; what looks different is somebody all the same, and goes back out the way it came.
-    number = text(value, 129)
-    digits = number.removeprefix("+")
-    if 5 <= len(digits) <= 20 and digits.isascii() and digits.isdecimal():
-        return digits
-    return number if 0 < len(number) <= 128 and number.isprintable() and not number.isspace() else None
+    """Build an Identity from what a webhook says; None where it names nobody."""
+    number, user = text(phone, 129), opaque(bsuid)
+    if digits := _PHONE.fullmatch(number):
+        number = digits[1]
+    elif _BSUID.fullmatch(number):  # gateways were seen to put it where a phone belongs
+        number, user = "", user or number
+    elif len(number) > 128 or number.isspace() or not number.isprintable():
+        number = ""  # what else doesn't look like a phone is somebody all the same, and goes back as it came
+    return Identity(number or None, user, name) if number or user else None
 
 
 class Contacts:
@@ -53,21 +45,19 @@ class Contacts:
 
 def _card(card: Json) -> Identity | None:
     profile = section(card, "profile")
-    name = text(profile.get("name") or profile.get("username"), _NAME_LIMIT).strip()
+    name = text(profile.get("name") or profile.get("username"), 256).strip()
     return identity(card.get("wa_id"), card.get("user_id"), name or None)
 
 
 def from_system(message: Json) -> IdentityChange | None:
-    """Read a system message `user_changed_number` or `user_changed_user_id`; None for any other.
-
-    The first names the old phone in `from` and the new one in `system.wa_id`, and both BSUIDs; the second no phone.
-    """
+    """Read a system message that a number (`from` to `system.wa_id`) or a user id has changed; None for any other."""
     system = section(message, "system")
     before, after = system.get("previous_user_id"), system.get("user_id")
-    if system.get("type") == "user_changed_number":
-        return _change(identity(message.get("from"), before), identity(system.get("wa_id"), after))
-    if system.get("type") == "user_changed_user_id":
-        return _change(identity(None, before), identity(None, after))
+    match system.get("type"):
+        case "user_changed_number":
+            return _change(identity(message.get("from"), before), identity(system.get("wa_id"), after))
+        case "user_changed_user_id":
+            return _change(identity(None, before), identity(None, after))
     return None
 
 

@@ -41,79 +41,68 @@ def read(message: Json) -> tuple[str, bool]:
     return ("", False) if body is None else (text(body) if body.strip() else "", kind != "reaction")
 
 
-def _caption(message: Json) -> str:
-    return text(section(message, type_of(message)).get("caption"))
-
-
 def _location(message: Json) -> str:
     place = section(message, "location")
-    words, point = _join(", ", place, "name", "address"), _join(", ", place, "latitude", "longitude")
-    words = f"{words} ({point})" if words and point else words or point
-    return words and f"📍 {words}"
+    words = _join(", ", place.get("name"), place.get("address"))
+    point = _join(", ", place.get("latitude"), place.get("longitude"))
+    return _join(" ", (words or point) and "📍", words, f"({point})" if words and point else point)
 
 
 def _contacts(message: Json) -> str:
     lines = []
     for card in objects(message, "contacts")[:_MANY]:
         name = section(card, "name")
-        who = text(name.get("formatted_name")) or _join(" ", name, "first_name", "last_name")
-        phones = [text(phone.get("phone") or phone.get("wa_id"), 64) for phone in objects(card, "phones")[:_MANY]]
-        known = {
-            "who": who or text(section(card, "org").get("company")),
-            "phones": ", ".join(filter(None, phones)),
-        }
-        lines.append(_join(": ", known, "who", "phones"))
-    return "\n".join(filter(None, lines))
+        who = text(name.get("formatted_name")) or _join(" ", name.get("first_name"), name.get("last_name"))
+        phones = [phone.get("phone") or phone.get("wa_id") for phone in objects(card, "phones")[:_MANY]]
+        lines.append(_join(": ", who or section(card, "org").get("company"), _join(", ", *phones)))
+    return _join("\n", *lines)
 
 
 def _order(message: Json) -> str:
     order = section(message, "order")
-    lines = [text(order.get("text"))]
+    lines = [order.get("text")]
     for item in objects(order, "product_items")[:_MANY]:
-        product, price = (
-            _join(" × ", item, "quantity", "product_retailer_id"),
-            _join(" ", item, "item_price", "currency"),
-        )
+        product = _join(" × ", item.get("quantity"), item.get("product_retailer_id"))
+        price = _join(" ", item.get("item_price"), item.get("currency"))
         lines.append(f"{product} ({price})" if price else product)
-    return "\n".join(filter(None, lines))
+    return _join("\n", *lines)
 
 
 def _interactive(message: Json) -> str | None:
     interactive = section(message, "interactive")
     if reply := section(interactive, "button_reply") or section(interactive, "list_reply"):
-        return _join(" – ", reply, "title", "description") or text(reply.get("id"))
+        return _join(" – ", reply.get("title"), reply.get("description")) or text(reply.get("id"))
     if form := section(interactive, "nfm_reply"):
-        return _form(form)
+        filled = text(form.get("response_json"))
+        try:
+            answers = json.loads(filled)
+        except (ValueError, RecursionError):
+            return filled
+        return _fields(answers) if isinstance(answers, dict) else filled
     if interactive.get("type") == "product":  # since August 2026: a customer shares a product of the catalogue
-        return _lines(section(interactive, "product") or section(interactive, "action"))
+        return _fields(section(interactive, "product"))
     return None  # call_permission_reply, or a message whose content Meta left out
 
 
-def _form(form: Json) -> str:
-    filled = text(form.get("response_json"))
-    try:
-        answers = json.loads(filled)
-    except (ValueError, RecursionError):
-        return filled
-    return _lines(answers) if isinstance(answers, dict) else filled
-
-
-def _lines(fields: Json) -> str:
+def _fields(fields: Json) -> str:
     lines = []
     for key, value in fields.items():
-        said = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else text(value)
-        if said and key != "flow_token":  # Meta's own, nothing that the user filled in
-            lines.append(f"{key}: {said}")
+        if key != "flow_token" and value not in (None, ""):  # the token is Meta's own, nobody filled it in
+            lines.append(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines)
 
 
-def _join(between: str, holder: Json, *keys: str) -> str:
-    return between.join(filter(None, (text(holder.get(key)) for key in keys)))
+def _join(between: str, *values: object) -> str:
+    return between.join(filter(None, map(text, values)))
 
 
 READERS: Final[Mapping[str, Callable[[Json], str | None]]] = {
     "text": lambda message: text(section(message, "text").get("body")),
-    **dict.fromkeys(("image", "video", "document", "sticker", "audio"), _caption),  # a sound has no caption: ""
+    # A sound has no caption: "".
+    **dict.fromkeys(
+        ("image", "video", "document", "sticker", "audio"),
+        lambda message: text(section(message, message["type"]).get("caption")),
+    ),
     "location": _location,
     "contacts": _contacts,
     "order": _order,

@@ -7,6 +7,8 @@ its style at the seam, which is cheaper than to open it again with certainty.
 """
 
 import re
+from collections.abc import Collection, Iterator
+from itertools import takewhile
 
 import regex
 
@@ -15,6 +17,7 @@ SHORTEST = 64  # the least limit, so that a code block can be closed and opened 
 
 _SEAM = re.compile(r"\s+|(?<=[。！？])(?=\S)")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]*_~]*\Z")
+_BLOCK = re.compile(r"```.*?```", re.DOTALL)
 _WHOLE = re.compile(r"https?://\S+|(?<![\w*_~`])([*_~`])(?=\S)[^\n]{1,200}?(?<=\S)\1(?!\w)")
 _CLUSTER = regex.compile(r"\X")
 
@@ -37,56 +40,32 @@ def split(text: str, limit: int = 4000) -> list[str]:
 
 def _cut(text: str, limit: int) -> tuple[str, str]:
     """Return the first part and what is left."""
-    blocks = _code_blocks(text, limit)
-    whole = [*blocks, *(match.span() for match in _WHOLE.finditer(text, 0, 2 * limit))]
-    closed = bytearray(limit + 1)  # positions where nothing may be cut
-    for start, end in whole:
-        if end - start <= limit:
-            closed[start + 1 : end] = b"\1" * (min(end, limit + 1) - start - 1)
-    clusters = (match.end() for match in _CLUSTER.finditer(text, 0, limit + SHORTEST))
-    open_ = [position for position in clusters if position <= limit and not closed[position]]
-    long_code = next(((start, end) for start, end in blocks if end - start > limit), None)
-    seams = _seams(text, limit, set(open_), long_code[0] if long_code else limit)
-    if long_code and max(seams, default=0) == 0 and long_code[0] < limit - 8:
+    blocks = [block.span() for block in takewhile(lambda block: block.start() < limit, _BLOCK.finditer(text))]
+    whole = [*blocks, *(run.span() for run in _WHOLE.finditer(text, 0, 2 * limit))]
+    closed = {place for start, end in whole if end - start <= limit for place in range(start + 1, min(end, limit + 1))}
+    ends = (cluster.end() for cluster in _CLUSTER.finditer(text, 0, limit + SHORTEST))
+    open_ = [end for end in ends if end <= limit and end not in closed]
+    long_code = next((block for block in blocks if block[1] - block[0] > limit), (limit, limit))
+    kind, start, end = max(_seams(text, limit, set(open_), long_code[0]), default=(-1, 0, 0))
+    if kind < 1 and long_code[0] < limit - 8:
         return _cut_code(text, limit - len(FENCE) - 1, long_code, open_)
-    if seams:
-        start, end = seams[max(seams)]
-        return text[:start], text[end:]
-    fits = [position for position in open_ if not long_code or position <= long_code[0]]
-    end = fits[-1] if fits else limit
-    return text[:end], text[end:]
+    if kind < 0:
+        start = end = max((place for place in open_ if place <= long_code[0]), default=limit)
+    return text[:start], text[end:]
 
 
-def _code_blocks(text: str, limit: int) -> list[tuple[int, int]]:
-    """Return where the code blocks stand that begin before `limit`."""
-    blocks: list[tuple[int, int]] = []
-    start = text.find(FENCE)
-    while 0 <= start < limit and (end := text.find(FENCE, start + len(FENCE))) > 0:
-        blocks.append((start, end + len(FENCE)))
-        start = text.find(FENCE, end + len(FENCE))
-    return blocks
-
-
-def _seams(text: str, limit: int, open_: set[int], last: int) -> dict[int, tuple[int, int]]:
-    """Return the last white space of each kind up to `last`: 0 between words, 1 sentences, 2 lines, 3 paragraphs."""
+def _seams(text: str, limit: int, open_: Collection[int], last: int) -> Iterator[tuple[int, int, int]]:
+    """Give the white space up to `last` with its kind: 0 between words, 1 sentences, 2 lines, 3 paragraphs."""
     needed = -(-len(text) // limit)
     earliest = min(len(text) - (needed - 1) * limit, limit * 3 // 4)
-    seams: dict[int, tuple[int, int]] = {}
-    for match in _SEAM.finditer(text):
+    for match in takewhile(lambda match: match.start() <= last, _SEAM.finditer(text)):
         start, end = match.span()
-        if start > last:
-            break
-        if start not in open_:
-            continue
-        if breaks := match.group().count("\n"):
-            kind = min(breaks, 2) + 1
-        else:
-            kind = 1 if _SENTENCE_END.search(text[max(0, start - 4) : start]) else 0
-        if kind == 0 or start >= earliest:
+        breaks = match.group().count("\n")
+        kind = min(breaks, 2) + 1 if breaks else int(bool(_SENTENCE_END.search(text, max(0, start - 4), start)))
+        if start in open_ and (kind == 0 or start >= earliest):
             if end > start and (cluster := _CLUSTER.match(text, end - 1)) and cluster.end() > end:
                 end -= 1  # a combining mark belongs to the last space
-            seams[kind] = start, end
-    return seams
+            yield kind, start, end
 
 
 def _cut_code(text: str, room: int, block: tuple[int, int], open_: list[int]) -> tuple[str, str]:
