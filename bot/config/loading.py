@@ -10,23 +10,23 @@ import os
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
-from pydantic_core import ErrorDetails
 
 from bot.config.settings import Config
 
 Note = Callable[[str, str, str], None]  # of a mistake: key, what is wrong, what to do
 
-SECTIONS = tuple(Config.model_fields)
 FIELDS = {f"{name}.{key}": field for name, part in Config() for key, field in type(part).model_fields.items()}
 VARIABLES = {f"BOT_{key.upper().replace('.', '__')}": key for key in FIELDS}
 SECRETS = {key: [name] for name, key in VARIABLES.items() if FIELDS[key].annotation is SecretStr}
+VARIABLES["OPENAI_API_KEY"] = "openai.api_key"
 SECRETS["openai.api_key"].append("OPENAI_API_KEY")
 
 LONGEST_SHOWN = 30  # a longer wrong value is not repeated: it may be a token that landed in the wrong place
@@ -69,35 +69,29 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
     The environment wins over the file, and over a systemd credential of the same name; there an empty secret is a
     missing one. Raises ConfigError with every mistake that can be seen; `to_run` counts what is missing to run, too.
     """
-    problems: dict[Problem, None] = {}  # for its order, and nothing is said twice
+    problems: list[Problem] = []
 
     def note(key: str, what: str, fix: str) -> None:
-        problems[Problem(key, what, fix)] = None
+        problems.append(Problem(key, what, fix))
 
     written = _read_file(path, note)
     values = _flatten(written or {}, note)
     origins = _add_environment(values, environ, note)
-    _add_secrets(values, environ, note)
     config = _validate(values, origins, note)
     if written is not None:  # otherwise half of each contradiction would be a default that nobody chose
         wrong = {VARIABLES.get(problem.key, problem.key) for problem in problems}
-        _note_contradictions(config, wrong, note)
-        if to_run:
-            problems |= {problem: None for problem in missing_to_run(config) if problem.key not in wrong}
+        further = (*_contradictions(config), *(missing_to_run(config) if to_run else ()))
+        problems += [problem for problem in further if wrong.isdisjoint(re.findall(r"\w+\.\w+", str(problem)))]
     config = _resolve_paths(config, path.absolute().parent, note)
     if problems:
-        raise ConfigError(tuple(problems))
+        raise ConfigError(tuple(dict.fromkeys(problems)))
     return config
 
 
 def missing_to_run(config: Config) -> tuple[Problem, ...]:
     """Return what `bot run` wants beyond a configuration without mistakes."""
     wanted = ["whatsapp.phone_number_id", *(key for key in SECRETS if key != "admin.token")]
-    missing = [key for key in wanted if not attrgetter(key)(config)]
-    return tuple(Problem(key, "is missing", _how_to_set(key)) for key in missing)
-
-
-# -- the layers -----------------------------------------------------------------------------------------------------
+    return tuple(Problem(key, "is missing", _how_to_set(key)) for key in wanted if not attrgetter(key)(config))
 
 
 def _read_file(path: Path, note: Note) -> dict[str, Any] | None:
@@ -116,96 +110,74 @@ def _read_file(path: Path, note: Note) -> dict[str, Any] | None:
 
 
 def _flatten(written: dict[str, Any], note: Note) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for section, content in written.items():
-        if section not in SECTIONS:
-            known = SECTIONS if isinstance(content, dict) else FIELDS
-            note(section, "is not known here", _nearest(section, known))
-        elif not isinstance(content, dict):
-            note(section, "must be a section", f"write [{section}] and its keys below it")
-        else:
-            values |= {f"{section}.{name}": value for name, value in content.items()}
-    for key in [key for key in values if key not in FIELDS]:
-        del values[key]
-        note(key, "is not a known key", _nearest(key, FIELDS))
-    for key in [key for key in SECRETS if key in values]:
-        del values[key]
-        note(key, "is a secret and has no place in this file", _how_to_set(key))
-    return values
+        known = section in Config.model_fields and isinstance(content, dict)
+        flat |= {f"{section}.{name}": value for name, value in content.items()} if known else {section: content}
+    for key in flat:
+        if key in SECRETS:
+            note(key, "is a secret and has no place in this file", _how_to_set(key))
+        elif key in Config.model_fields:
+            note(key, "must be a section", f"write [{key}] and its keys below it")
+        elif key not in FIELDS:
+            note(key, "is not known here", _nearest(key, FIELDS if "." in key else (*Config.model_fields, *FIELDS)))
+    return {key: value for key, value in flat.items() if key in FIELDS and key not in SECRETS}
 
 
 def _add_environment(values: dict[str, Any], environ: Mapping[str, str], note: Note) -> dict[str, str]:
-    """Put what `BOT_<SECTION>__<KEY>` says over the file; return which key came from which variable."""
+    """Put environment and credentials over the file; return which key came from which variable."""
     origins = {}
-    misread = {name.replace("__", "_"): name for name in VARIABLES}
-    for name, text in environ.items():
-        key = VARIABLES.get(name)
+    misread = {name.replace("__", "_") for name in VARIABLES}
+    for name in environ:
+        if name not in VARIABLES and (name in misread or re.fullmatch("BOT_.*__.*", name)):
+            note(name, "sets nothing", _nearest(name.upper(), VARIABLES))
+    for name, key in VARIABLES.items():
         if key in SECRETS:
-            continue
-        if key is None:
-            if name in misread or re.fullmatch("BOT_.*__.*", name):
-                note(name, "sets nothing", _nearest(misread.get(name, name.upper()), VARIABLES))
-        elif re.search("[\udc80-\udcff]", text):  # os.environ's way to carry other bytes
+            text = environ.get(name) or _credential(name, environ, note)
+            if not re.fullmatch("[!-~]*", text) and not (key == "whatsapp.verify_token" and text.isprintable()):
+                note(name, "has a space or another character that no token has", "copy it once more")
+            values[key] = values.get(key) or SecretStr(text)
+        elif re.search("[\udc80-\udcff]", environ.get(name, "")):  # os.environ's way to carry other bytes
             note(name, "is not UTF-8", "set it again in UTF-8")
-        else:
+        elif name in environ:
             origins[key] = name
-            values[key] = text
-            if FIELDS[key].annotation is not str:  # texts are taken as they are
-                try:
-                    values[key] = json.loads(text)
-                except ValueError:
-                    pass  # the models say what it should have been
+            values[key] = environ[name]
+            with suppress(ValueError):  # the models say what it should have been
+                values[key] = environ[name] if FIELDS[key].annotation is str else json.loads(environ[name])
     return origins
-
-
-def _add_secrets(values: dict[str, Any], environ: Mapping[str, str], note: Note) -> None:
-    for key, names in SECRETS.items():
-        found = ((name, environ.get(name) or _credential(name, environ, note)) for name in names)
-        name, secret = next((pair for pair in found if pair[1]), ("", ""))
-        if re.fullmatch("[!-~]*", secret) or (key == "whatsapp.verify_token" and secret.isprintable()):
-            values[key] = SecretStr(secret)
-        else:
-            note(name, "has a space or another character that no token has", "copy it once more")
 
 
 def _credential(name: str, environ: Mapping[str, str], note: Note) -> str:
     folder = environ.get("CREDENTIALS_DIRECTORY")
     try:
         return (Path(folder) / name).read_text(encoding="utf-8").rstrip("\r\n") if folder else ""
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError) as error:
+        if not isinstance(error, FileNotFoundError):
+            note(name, "can't be read as a credential", f"look at the file {folder}/{name}")
         return ""
-    except (OSError, UnicodeDecodeError):
-        note(name, "can't be read as a credential", f"look at the file {folder}/{name}")
-        return ""
-
-
-# -- the mistakes ---------------------------------------------------------------------------------------------------
 
 
 def _validate(values: Mapping[str, Any], origins: Mapping[str, str], note: Note) -> Config:
-    """Return the configuration without the values that are wrong."""
-    nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    """Return the configuration without the values that are wrong, which are noted in plain words."""
+    nested: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
         section, name = key.split(".")
-        nested[section][name] = value
+        nested.setdefault(section, {})[name] = tuple(value) if isinstance(value, list) else value
     try:
         return Config.model_validate(nested)
     except ValidationError as error:
-        wrong = {_explain(detail, origins, note) for detail in error.errors(include_url=False)}
-    return _validate({key: values[key] for key in values if key not in wrong}, origins, note)
-
-
-def _explain(detail: ErrorDetails, origins: Mapping[str, str], note: Note) -> str:
-    """Note one finding of pydantic in plain words; return its key."""
-    key = ".".join(map(str, detail["loc"][:2]))
-    what = detail["msg"]
-    for jargon, plain in IN_WORDS.items():
-        what = what.replace(jargon, plain)
-    value = json.dumps(detail["input"], ensure_ascii=False, default=str).encode(errors="replace").decode()
-    if len(value) > LONGEST_SHOWN or "@" in value:
-        value = f"what stands there ({len(value)} characters)"
-    note(origins.get(key, key), f"{what}, not {value}", _how_to_set(key, origins.get(key)))
-    return key
+        details = error.errors(include_url=False)
+    wrong = set()
+    for detail in details:
+        wrong.add(key := ".".join(map(str, detail["loc"][:2])))
+        what = detail["msg"]
+        for jargon, plain in IN_WORDS.items():
+            what = what.replace(jargon, plain)
+        value = json.dumps(detail["input"], ensure_ascii=False, default=str).encode(errors="replace").decode()
+        if len(value) > LONGEST_SHOWN or "@" in value:
+            value = f"what stands there ({len(value)} characters)"
+        note(origins.get(key, key), f"{what}, not {value}", _how_to_set(key, origins.get(key)))
+    return _validate({key: value for key, value in values.items() if key not in wrong}, origins, note)
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
@@ -224,31 +196,25 @@ def _how_to_set(key: str, variable: str | None = None) -> str:
     return f"write for example {key.split('.')[1]} = {written}"
 
 
-def _note_contradictions(config: Config, wrong: set[str], note: Note) -> None:
-    """Note what no key can say alone, unless one of the keys is wrong already."""
+def _contradictions(config: Config) -> Iterator[Problem]:
+    """Yield what no key can say alone. The words name all the keys concerned."""
     server, admin, queue, openai = config.server, config.admin, config.queue, config.openai
-
-    def clash(keys: str, what: str, fix: str) -> None:
-        if wrong.isdisjoint(keys.split()):
-            note(keys.split()[0], what, fix)
-
     if admin.exposed and not admin.token:
         what = "is missing, and others than this machine can reach the status page"
-        clash("admin.token admin.host admin.allowed_hosts", what, _how_to_set("admin.token"))
+        yield Problem("admin.token", what, _how_to_set("admin.token"))
     if server.port == admin.port != 0 and (server.host == admin.host or {server.host, admin.host} & {"0.0.0.0", "::"}):
-        what = f"must not be {admin.port} like server.port"
-        clash("admin.port server.port admin.host server.host", what, "give each listener a port of its own")
+        yield Problem(
+            "admin.port", f"must not be {admin.port} like server.port", "give each listener a port of its own"
+        )
     if queue.lease_seconds <= openai.timeout_seconds:
         what = f"must be more than openai.timeout_seconds ({openai.timeout_seconds:g}): a turn asks the model and sends"
-        fix = f"write for example lease_seconds = {2 * openai.timeout_seconds:g}"
-        clash("queue.lease_seconds openai.timeout_seconds", what, fix)
+        yield Problem("queue.lease_seconds", what, f"write for example lease_seconds = {2 * openai.timeout_seconds:g}")
     if queue.backoff_max_seconds < queue.backoff_base_seconds:
         what = f"must not be less than backoff_base_seconds ({queue.backoff_base_seconds:g})"
-        fix = f"write for example backoff_max_seconds = {100 * queue.backoff_base_seconds:g}"
-        clash("queue.backoff_max_seconds queue.backoff_base_seconds", what, fix)
+        yield Problem("queue.backoff_max_seconds", what, "raise it, or lower queue.backoff_base_seconds")
     if config.limits.cost_per_day and not openai.price_input_per_million + openai.price_output_per_million:
-        prices = "openai.price_input_per_million openai.price_output_per_million"
-        clash(f"limits.cost_per_day {prices}", "limits nothing while both prices are 0", f"set {prices}")
+        fix = "set openai.price_input_per_million and openai.price_output_per_million"
+        yield Problem("limits.cost_per_day", "limits nothing while both prices are 0", fix)
 
 
 def _resolve_paths(config: Config, folder: Path, note: Note) -> Config:

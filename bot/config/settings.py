@@ -1,8 +1,6 @@
 """What each key may be. Units and reasons stand in bot.toml, the commented reference."""
 
-import ipaddress
 import re
-import unicodedata
 from datetime import datetime
 from pathlib import Path
 from string import Template
@@ -17,17 +15,15 @@ def _shape(pattern: str, must: str) -> AfterValidator:
     """Accept text that the whole pattern fits, and keep its group where it has one; `must` says it in words."""
 
     def check(text: str) -> str:
-        match = re.fullmatch(pattern, text)
-        if match is None:
-            raise ValueError(must)
-        return str(match[match.lastindex or 0])
+        if match := re.fullmatch(pattern, text):
+            return str(match[match.lastindex or 0])
+        raise ValueError(must)
 
     return AfterValidator(check)
 
 
 def _number_rule(rule: str) -> str:
-    before, _, after = rule.partition(" > ")
-    if not re.fullmatch(r"[0-9#]+ > [0-9#]+", rule) or before.count("#") != after.count("#"):
+    if not re.fullmatch(r"[0-9#]+ > [0-9#]+", rule) or len({side.count("#") for side in rule.split(">")}) > 1:
         raise ValueError('must be "pattern > pattern": digits and # (any digit), the same number of # on both sides')
     return rule
 
@@ -35,9 +31,10 @@ def _number_rule(rule: str) -> str:
 _REST = r"[^\s/?#@]+(?:/[^\s?#@]*?)??"  # of an address: host, port, path
 _http = _shape(f"(https?://{_REST})/*", "must be an address that starts with https:// or http://, without user and ?")
 _https = _shape(f"(?:(https://{_REST})/*)?", "must be empty or start with https://, without user and ?")
-_host = _shape(r"[\w.-]+|[0-9a-fA-F]*:[0-9a-fA-F.]*:[\w:.%]*", "must be a host name or address, without port")
 _sqlite = _shape(r"sqlite:///[^?#\0]*[^?#\0/]", "must be sqlite:/// and the path of a file (redis:// not yet)")
+Host = Annotated[str, _shape(r"[\w.-]+|[\da-fA-F]*:[\w.]*:[\w:.%]*", "must be a host name or address, without port")]
 MetaId = Annotated[str, _shape("[0-9]*", "must be the id that Meta shows, digits only (not the number)")]
+NumberRule = Annotated[str, AfterValidator(_number_rule)]
 Prefix = Annotated[str, _shape(r"\+?([0-9]{1,15})", "must be the first digits of a number, country first")]
 ReplyText = Annotated[str, _shape(r"(?s)(?=.*\S).{1,4096}", "must be a text of 1 to 4096 characters")]
 
@@ -46,7 +43,6 @@ Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Price = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Timeout = Annotated[float, Field(ge=0.1, le=86_400)]
-NO_SECRET = SecretStr("")
 
 
 class _Section(BaseModel):
@@ -55,25 +51,21 @@ class _Section(BaseModel):
 
 
 class Server(_Section):  # the public listener
-    host: Annotated[str, _host] = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 8080
     public_url: Annotated[str, _https] = Field("", examples=["https://bot.example.com"])
 
 
 class Admin(_Section):  # the private listener
-    host: Annotated[str, _host] = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 8081
-    allowed_hosts: tuple[Annotated[str, _host], ...] = Field((), strict=False, examples=[["bot.example.com"]])
-    token: SecretStr = NO_SECRET
+    allowed_hosts: tuple[Host, ...] = Field((), examples=[("bot.example.com",)])
+    token: SecretStr = SecretStr("")
 
     @property
     def exposed(self) -> bool:
         """True where others than this machine can come by, so that a token is wanted."""
-        try:
-            loopback = ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            loopback = self.host == "localhost"
-        return not loopback or bool(self.allowed_hosts)
+        return bool(self.allowed_hosts) or not re.fullmatch(r"localhost|::1|127(\.[0-9]{1,3}){3}", self.host)
 
 
 class Store(_Section):  # where everything is kept
@@ -95,14 +87,12 @@ class WhatsApp(_Section):  # the business number and the Graph API
     sends_per_second: int = Field(80, ge=0, le=10_000)
     pair_interval_seconds: Seconds = 6.0
     pair_burst: int = Field(45, ge=0, le=10_000)
-    number_rules: tuple[Annotated[str, AfterValidator(_number_rule)], ...] = Field(
-        ("521########## > 52##########", "549########## > 54##########"), strict=False
-    )
+    number_rules: tuple[NumberRule, ...] = ("521########## > 52##########", "549########## > 54##########")
     confirm_seconds: Seconds = 15
     confirm_after_downtime_seconds: Seconds = 600
-    access_token: SecretStr = NO_SECRET
-    app_secret: SecretStr = NO_SECRET
-    verify_token: SecretStr = NO_SECRET
+    access_token: SecretStr = SecretStr("")
+    app_secret: SecretStr = SecretStr("")
+    verify_token: SecretStr = SecretStr("")
 
 
 class OpenAI(_Section):  # the model
@@ -122,17 +112,16 @@ class OpenAI(_Section):  # the model
     history_characters: int = Field(24_000, ge=0, le=10_000_000)
     price_input_per_million: Price = 0.0
     price_output_per_million: Price = 0.0
-    api_key: SecretStr = NO_SECRET
+    api_key: SecretStr = SecretStr("")
 
     def render_instructions(self, now: datetime, name: str | None) -> str:
         """Fill in `$now` and `$name`; any other `$word` stays as it is.
 
         The name comes from a stranger: control characters and line breaks become spaces, 60 characters are kept.
         """
-        visible = "".join(" " if unicodedata.category(char)[0] == "C" else char for char in name or "")
-        return Template(self.instructions).safe_substitute(
-            now=f"{now:%a %Y-%m-%d %H:%M %Z}".rstrip(), name=" ".join(visible.split())[:LONGEST_NAME].rstrip()
-        )
+        visible = "".join(char if char.isprintable() else " " for char in name or "")
+        shown = " ".join(visible.split())[:LONGEST_NAME].rstrip()
+        return Template(self.instructions).safe_substitute(now=f"{now:%a %Y-%m-%d %H:%M %Z}", name=shown)
 
 
 class Queue(_Section):  # how the queue is worked off
@@ -151,8 +140,8 @@ class Limits(_Section):  # what it may cost; prefixes of numbers are digits, wit
     answers_per_user_per_hour: Limit = 60
     answers_per_user_per_day: Limit = 200
     cost_per_day: Price = 0.0
-    allow: tuple[Prefix, ...] = Field((), strict=False, examples=[["34", "5255"]])
-    deny: tuple[Prefix, ...] = Field((), strict=False, examples=[["34600111222"]])
+    allow: tuple[Prefix, ...] = Field((), examples=[("34", "5255")])
+    deny: tuple[Prefix, ...] = Field((), examples=[("34600111222",)])
 
 
 class Replies(_Section):  # what users read where the model has no say
