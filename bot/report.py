@@ -1,7 +1,6 @@
 """What `bot status` and `bot failures` print: plain lines for a terminal, free of what could take it over."""
 
 import fcntl
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ LONGEST_BODY = 300
 async def status_lines(insights: Insights, database: Path) -> list[str]:
     """Describe the queue: the state in words, what waits, who waits, what failed."""
     stats = await insights.queue_stats()
-    lines = [*_state(database, (await insights.readiness()).reasons), ""]
-    lines += [
-        f"The {circuit['service']} is tried again at {readable(circuit['probe_at'])} UTC."
-        for circuit in await insights.circuits()
-    ]
+    reasons = (await insights.readiness()).reasons
+    state = "Not answering:" if reasons else "Answering."
+    if not daemon_runs(database):
+        state = "The daemon is not running: what waits is answered once it runs."
+    lines = [state, *(f"  {_safe(readable(reason))}" for reason in reasons), ""]
+    circuits = await insights.circuits()
+    lines += [f"The {open_['service']} is tried again at {readable(open_['probe_at'])} UTC." for open_ in circuits]
     lines.append(
         f"Waiting: {stats['totalMessages']} (being answered: {stats['leased']}), of users: {stats['activeUsers']}. "
         f"Failed: {stats['failed']}{' (bot failures lists them)' if stats['failed'] else ''}."
@@ -27,12 +28,10 @@ async def status_lines(insights: Insights, database: Path) -> list[str]:
     found = await insights.users(MOST_USERS)
     users = [user for user in found["users"] if user["depth"] or user["failed"] or user["paused"]]
     if users:
-        lines += ["", f"{'user':<8}{'waiting':>7}{'oldest':>9}{'failed':>7}  {'state':<9} who"]
-    lines += [
-        f"{user['user_id']:<8}{user['depth']:>7}{age(user['oldest_age_seconds']):>9}{user['failed']:>7}  "
-        f"{user['state']:<9} {_who(user)}"
-        for user in users
-    ]
+        lines += ["", "user    waiting   oldest failed  state     who"]
+    for user in users:
+        figures = f"{user['user_id']:<8}{user['depth']:>7}{age(user['oldest_age_seconds']):>9}{user['failed']:>7}"
+        lines.append(f"{figures}  {user['state']:<9} {_who(user)}")
     if stats["activeUsers"] > len(users):
         lines.append(f"… of {stats['activeUsers']} users who wait; the status page shows them all.")
     return lines
@@ -45,11 +44,8 @@ async def failure_lines(insights: Insights, limit: int) -> list[str]:
     for failure in found["failures"]:
         again = "" if failure["retryable"] else ", can't be retried"
         when = f"{readable(failure['failed_at'])} UTC, tries: {failure['attempts']}{again}"
-        lines += [
-            f"{failure['id']}  {failure['user_id']} {_who(failure)}, {when}",
-            f"    {_safe(failure['error'])}",
-            f"    > {_safe(failure['body'])}",
-        ]
+        lines.append(f"{failure['id']}  {failure['user_id']} {_who(failure)}, {when}")
+        lines += [f"    {_safe(failure['error'])}", f"    > {_safe(failure['body'])}"]
     if found["next"]:
         lines.append("There are more: --limit shows up to 500.")
     return lines
@@ -58,26 +54,11 @@ async def failure_lines(insights: Insights, limit: int) -> list[str]:
 def daemon_runs(database: Path) -> bool:
     """Tell whether a daemon holds the lock beside the database, by trying to share it for a moment."""
     try:
-        descriptor = os.open(database.with_name(database.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
+        with database.with_name(database.name + ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False
-
-
-def _state(database: Path, reasons: tuple[str, ...]) -> list[str]:
-    if not daemon_runs(database):
-        return ["The daemon is not running: what waits is answered once it runs.", *map(_reason, reasons)]
-    return ["Not answering:", *map(_reason, reasons)] if reasons else ["Answering."]
-
-
-def _reason(reason: str) -> str:
-    return f"  {_safe(readable(reason))}"
 
 
 def _who(person: dict[str, Any]) -> str:
