@@ -11,30 +11,15 @@ from bot.config import Config, OpenAI, WhatsApp
 from bot.errors import ServiceError
 from bot.whatsapp.client import GraphClient
 
-TIMEOUT_SECONDS = 15.0
+TIMEOUT = aiohttp.ClientTimeout(total=15)
 NO_TOKEN = "The access token is wrong, has expired or was withdrawn: make a new permanent one (of a system user)."
-NO_RIGHT = (
-    "The access token may not use this number: give its system user the WhatsApp account, and make the token with "
-    "whatsapp_business_messaging and whatsapp_business_management."
-)
-NO_NUMBER = (
-    "whatsapp.phone_number_id is no number that this token may see: copy the phone number ID (not the phone number) "
-    "from the app's API setup."
-)
+NO_RIGHT = "The access token may not use this number: it wants whatsapp_business_messaging and …_management for it."
+NO_NUMBER = "No such number for this token: copy the phone number ID (not the phone number) from the app's API setup."
 NO_ANSWER = "WhatsApp gave no usable answer: look at the network and at whatsapp.base_url."
-WRONG_SECRET = (
-    "The app secret doesn't belong to the app of the access token, so WhatsApp refuses every call: set "
-    "BOT_WHATSAPP__APP_SECRET to the secret of that app, or, when the webhooks come from another app than the "
-    "token, set whatsapp.appsecret_proof = false."
-)
+WRONG_SECRET = "The secret is another app's: correct BOT_WHATSAPP__APP_SECRET, or set whatsapp.appsecret_proof = false."
 UNSIGNED = "The app wants each call signed: set whatsapp.appsecret_proof = true."
-GRAPH_CODES = {
-    "190": NO_TOKEN,
-    "33": NO_NUMBER,
-    "100": NO_NUMBER,
-    "803": NO_NUMBER,
-    "": NO_ANSWER,
-} | dict.fromkeys(["3", "10", "131005", *map(str, range(200, 300))], NO_RIGHT)
+GRAPH_CODES = {"190": NO_TOKEN, "": NO_ANSWER, "33": NO_NUMBER, "100": NO_NUMBER, "803": NO_NUMBER}
+GRAPH_CODES |= dict.fromkeys(["3", "10", "131005", *map(str, range(200, 300))], NO_RIGHT)
 MODEL_STATUSES = {
     401: "The API key is wrong or was withdrawn: set OPENAI_API_KEY to a new one.",
     403: "The API key may not use this model: look at its project's permissions.",
@@ -53,11 +38,11 @@ class Finding:
 
 async def check_online(config: Config) -> list[Finding]:
     """Try the accounts that the configuration names; nothing is sent to anybody and nothing is changed."""
-    async with aiohttp.ClientSession() as session:
-        return [*await check_whatsapp(config.whatsapp, session), await check_model(config.openai, session)]
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        return [*await _check_whatsapp(config.whatsapp, session), await check_model(config.openai, session)]
 
 
-async def check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
+async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
     """Ask for the number, which shows whether appsecret_proof fits, and whether the account is subscribed."""
     graph = GraphClient(
         session,
@@ -66,7 +51,6 @@ async def check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> 
         phone_number_id=whatsapp.phone_number_id,
         access_token=whatsapp.access_token.get_secret_value(),
         app_secret=whatsapp.app_secret.get_secret_value() if whatsapp.appsecret_proof else "",
-        timeout_seconds=TIMEOUT_SECONDS,
     )
     try:
         number = await graph.phone_number()
@@ -78,10 +62,10 @@ async def check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> 
     name = f"{number.get('display_phone_number', '?')} as “{number.get('verified_name', '?')}”"
     signed = ", and the app secret belongs to the token's app" if whatsapp.appsecret_proof else ""
     known = Finding(True, f"WhatsApp knows the number {name}, the token may use it{signed}.")
-    return [known, await _subscription(whatsapp.waba_id, graph)]
+    return [known, await _check_subscription(whatsapp.waba_id, graph)]
 
 
-async def _subscription(waba_id: str, graph: GraphClient) -> Finding:
+async def _check_subscription(waba_id: str, graph: GraphClient) -> Finding:
     account = f"WhatsApp Business Account {waba_id}"
     if not waba_id:
         return Finding(True, "Whether webhooks are sent was not asked: that wants whatsapp.waba_id.")
@@ -101,28 +85,26 @@ async def check_model(openai: OpenAI, session: aiohttp.ClientSession) -> Finding
     try:
         status, answer = await _get(openai, session, f"/models/{quote(openai.model, safe='')}")
         if status == 404:
-            listed, answer = await _get(openai, session, "/models")
-            models = answer.get("data") if isinstance(answer, dict) else None
-            names = [model.get("id") for model in models or () if isinstance(model, dict)]
-            status = 404 if listed == 200 and openai.model not in names else listed
+            status, answer = await _get(openai, session, "/models")
+            names = [model.get("id") for model in answer.get("data", ()) if isinstance(model, dict)]
+            status = 404 if status == 200 and openai.model not in names else status
     except (aiohttp.ClientError, TimeoutError) as error:
         reason = str(error) or "no answer in time"
         return Finding(
             False, f"{openai.base_url} can't be reached: look at the network and openai.base_url. ({reason})"
         )
-    if status == 200 and isinstance(answer, dict):
+    if status == 200 and answer:
         credit = "Whether credit is left, the first answer shows."
         return Finding(True, f"The model service knows {openai.model}, and the key is right. {credit}")
-    strange = f"{openai.base_url} doesn't speak the API that is expected: look at openai.base_url."
-    return Finding(False, f"{MODEL_STATUSES.get(status, strange)} ({openai.model}: HTTP {status})")
+    meaning = MODEL_STATUSES.get(status, f"{openai.base_url} doesn't speak the API expected: look at openai.base_url.")
+    return Finding(False, f"{meaning} ({openai.model}: HTTP {status})")
 
 
-async def _get(openai: OpenAI, session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
+async def _get(openai: OpenAI, session: aiohttp.ClientSession, path: str) -> tuple[int, dict[str, Any]]:
     headers = {"Authorization": f"Bearer {openai.api_key.get_secret_value()}"}
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-    url = URL(f"{openai.base_url}{path}", encoded=True)
-    async with session.get(url, headers=headers, timeout=timeout) as response:
+    async with session.get(URL(f"{openai.base_url}{path}", encoded=True), headers=headers) as response:
         try:
-            return response.status, await response.json(content_type=None)
+            answer = await response.json(content_type=None)
         except ValueError:
-            return response.status, None
+            answer = None
+        return response.status, answer if isinstance(answer, dict) else {}
