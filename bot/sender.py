@@ -42,7 +42,7 @@ class NumberLimit:
     def take(self, now: datetime) -> datetime | None:
         """Take a send's place and return None; where there is none, return when to come back."""
         full = max(self._full, now)
-        if full - self._burst <= now or not self._interval:
+        if full - self._burst <= now:
             self._full = full + self._interval
             return None
         self._told = max(self._told, full - self._burst) + self._interval

@@ -137,7 +137,7 @@ async def test_a_closed_window_is_expired(world: World) -> None:
 async def test_when_a_later_part_fails_there_is_no_apology(world: World) -> None:
     """The user has half of an answer; the failure is shown to the operator."""
     emu = world.emu
-    emu.model.script.append("first " * 700 + "\n\n" + "second " * 500)
+    emu.model.script.append("first " * 600 + "\n\n" + "second " * 500)
     async with world.running():
         emu.faults.add("error", code=131009, contains="second")
         await emu.say(world.ana, "hi")
