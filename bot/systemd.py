@@ -1,5 +1,6 @@
 """Tell systemd how the daemon is: the sd_notify(3) protocol, one datagram a message."""
 
+import contextlib
 import os
 import socket
 
@@ -9,6 +10,9 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+    with (
+        contextlib.suppress(OSError),  # a manager that doesn't listen must not stop the work
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection,
+    ):
         connection.connect("\0" + address[1:] if address.startswith("@") else address)
         connection.sendall(state.encode())

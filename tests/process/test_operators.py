@@ -1,0 +1,190 @@
+"""Commands and corrections with the sqlite3 CLI count within two seconds, daemon up or down."""
+
+import asyncio
+import shutil
+import sys
+
+import pytest
+
+from bot.emulator import Emulator
+from tests.process.harness import Bot, Ended, until
+
+ANA, LUIS = "34600111222", "34600333444"
+AT_ONCE_SECONDS = 2.0
+NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+
+
+async def answered(emu: Emulator, text: str) -> None:
+    """Wait until a message's answer went out, no longer than operators should have to."""
+    await emu.wait_for(lambda: f"answer to: {text}" in emu.sends(), timeout=AT_ONCE_SECONDS)
+
+
+async def line_moved(emu: Emulator, text: str) -> None:
+    """See that others are answered meanwhile: whoever waited before could have been claimed."""
+    await emu.say(LUIS, text)
+    await answered(emu, text)
+
+
+async def does(bot: Bot, *arguments: str) -> str:
+    """Run a command that has to work, and return what it says."""
+    ended = await bot.command(*arguments)
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out
+
+
+async def fail_one(bot: Bot, emu: Emulator, text: str) -> int:
+    """Let a message fail for good and return its id."""
+    emu.faults.add("error", service="model", status=400, contains=text)
+    await emu.say(ANA, text)
+    await until(lambda: bot.states()[text] == "failed")
+    return int(bot.sql("SELECT id FROM outbox WHERE body = ?", text)[0][0])
+
+
+async def test_the_commands_count_at_once_while_the_daemon_runs(bot: Bot, emu: Emulator) -> None:
+    """Pause, resume, failures, retry, clear, status: a second process writes, the daemon sees it without a call."""
+    await bot.start()
+    await emu.say(ANA, "one")
+    await answered(emu, "one")
+    await does(bot, "pause", "+" + ANA)
+    await emu.say(ANA, "two")
+    await line_moved(emu, "moved one")
+    assert bot.states()["two"] == "pending"
+    status = await does(bot, "status")
+    assert "Answering." in status
+    assert "paused" in status
+    await does(bot, "resume", "u1")
+    await answered(emu, "two")
+
+    failed = await fail_one(bot, emu, "bad")
+    shown = await does(bot, "failures")
+    assert f"{failed}  u1" in shown
+    assert "bad" in shown
+    await does(bot, "retry", str(failed))
+    await answered(emu, "bad")
+
+    await does(bot, "pause", "--all")
+    await emu.say(ANA, "three")
+    await does(bot, "clear", ANA)
+    await emu.say(LUIS, "four")
+    assert (await bot.get("/readyz"))[0] == 503
+    assert "Not answering:" in await does(bot, "status")
+    await does(bot, "resume", "--all")
+    await answered(emu, "four")
+    assert bot.states()["three"] == "cancelled"
+    assert "answer to: three" not in emu.sends()
+
+
+async def test_the_commands_count_at_the_next_start_while_the_daemon_is_down(bot: Bot, emu: Emulator) -> None:
+    """They work on the file; nothing else has to run."""
+    process = await bot.start()
+    failed = await fail_one(bot, emu, "bad")
+    await does(bot, "pause", "--all")
+    for text in ("cleared", "kept"):
+        await emu.say(LUIS if text == "cleared" else ANA, text)
+    assert await process.stop() == 0
+    assert "not running" in await does(bot, "status")
+    await does(bot, "clear", LUIS)
+    await does(bot, "retry", "--all")
+    await does(bot, "pause", "u2")
+    await does(bot, "resume", "--all")
+    await bot.start()
+    await answered(emu, "kept")
+    await answered(emu, "bad")
+    await emu.say(LUIS, "still paused")
+    await emu.say(ANA, "moved")
+    await answered(emu, "moved")
+    expected = dict.fromkeys(("bad", "kept", "moved"), "done") | {"cleared": "cancelled", "still paused": "pending"}
+    await until(lambda: bot.states() == expected)
+    assert bot.sql("SELECT manual FROM outbox WHERE id = ?", failed) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("status",), "bot run"),
+        (("retry", "1"), "bot run"),
+        (("pause",), "--all"),
+        (("retry",), "--all"),
+        (("retry", "x"), "'x'"),
+    ],
+)
+async def test_a_command_that_can_t_work_says_why(bot: Bot, arguments: tuple[str, ...], words: str) -> None:
+    """No database, no user named, no number: a sentence, an exit code that isn't 0, and no file made."""
+    ended = await bot.command(*arguments)
+    assert ended.code != 0
+    assert words in ended.err
+    assert "Traceback" not in ended.err
+    assert not bot.database.exists()
+
+
+async def test_a_command_about_nobody_and_nothing_changes_nothing(bot: Bot, emu: Emulator) -> None:
+    """An unknown user, an unknown message, one that didn't fail: said in a sentence each."""
+    await bot.start()
+    await emu.say(ANA, "one")
+    await until(lambda: bot.states() == {"one": "done"})
+    for arguments, words in (
+        (("pause", "u99"), "u99"),
+        (("clear", "+34600999999"), "+34600999999"),
+        (("retry", "99"), "99"),
+        (("retry", "1"), "done"),
+    ):
+        ended = await bot.command(*arguments)
+        assert ended.code == 1
+        assert words in ended.err
+        assert len(ended.err.splitlines()) == 1
+    assert bot.sql("SELECT * FROM audit") == []
+
+
+async def by_hand(bot: Bot, statement: str) -> Ended:
+    """Run a statement as people do: with the sqlite3 CLI, or where there is none with Python's sqlite3.
+
+    Without a timeout the CLI gives up at once when the daemon commits at that very moment.
+    """
+    program = shutil.which("sqlite3")
+    script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).executescript(sys.argv[2])"
+    command = (program, "-cmd", ".timeout 2000") if program else (sys.executable, "-c", script)
+    process = await asyncio.create_subprocess_exec(
+        *command, bot.database, statement, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def test_corrections_by_hand_count_at_once(bot: Bot, emu: Emulator) -> None:
+    """An UPDATE with the sqlite3 CLI is an ordinary write: pause, resume, answer again, cancel."""
+    await bot.start()
+    failed = await fail_one(bot, emu, "bad")
+    assert (await by_hand(bot, f"UPDATE outbox SET state = 'pending' WHERE id = {failed}")).code == 0
+    await answered(emu, "bad")
+
+    assert (await by_hand(bot, f"UPDATE users SET paused_at = {NOW} WHERE id = 1")).code == 0
+    for text in ("two", "three"):
+        await emu.say(ANA, text)
+    await line_moved(emu, "moved two")
+    assert (await by_hand(bot, "UPDATE outbox SET state = 'cancelled' WHERE body = 'two'")).code == 0
+    assert (await by_hand(bot, "UPDATE users SET paused_at = NULL WHERE id = 1")).code == 0
+    await answered(emu, "three")
+    assert bot.states()["two"] == "cancelled"
+    assert "answer to: two" not in emu.sends()
+
+
+async def test_what_only_the_daemon_may_do_is_refused_with_a_sentence(bot: Bot, emu: Emulator) -> None:
+    """Leasing by hand, and taking away what is being answered right now; the answer goes out as if nothing was."""
+    await bot.start()
+    await emu.say(ANA, "one")
+    await answered(emu, "one")
+    emu.faults.add("slow", service="model", seconds=1.0)
+    await emu.say(ANA, "two")
+    await until(lambda: bot.states()["two"] == "leased")
+    for statement, words in (
+        ("UPDATE outbox SET state = 'leased' WHERE body = 'one'", "only the daemon leases a message"),
+        ("UPDATE outbox SET state = 'pending' WHERE body = 'two'", "being answered right now"),
+        ("DELETE FROM outbox WHERE body = 'two'", "being answered right now"),
+    ):
+        ended = await by_hand(bot, statement)
+        assert ended.code != 0
+        assert words in ended.err
+    await answered(emu, "two")
+    assert await bot.processes[0].stop() == 0
+    assert bot.states() == {"one": "done", "two": "done"}

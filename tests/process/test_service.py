@@ -1,0 +1,122 @@
+"""What a service manager sees: READY and STOPPING, little memory; and an installation that is no checkout."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot import __version__
+from bot.emulator import Emulator
+from tests.process.harness import Bot, until
+
+ROOT = Path(__file__).resolve().parents[2]
+BOT = str(Path(sys.executable).with_name("bot"))
+IDLE_MEGABYTES = 100
+
+
+@pytest.fixture(params=["path", "abstract"])
+async def manager(request: pytest.FixtureRequest) -> AsyncIterator[socket.socket]:
+    """Listen as systemd does, at a path or in the abstract namespace."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
+    ):
+        listener.setblocking(False)
+        listener.bind(f"{folder}/notify" if request.param == "path" else f"\0bot-test-{os.getpid()}")
+        yield listener
+
+
+async def told(manager: socket.socket) -> str:
+    """Wait for the next message to the service manager."""
+    async with asyncio.timeout(20):
+        return (await asyncio.get_running_loop().sock_recv(manager, 1000)).decode()
+
+
+async def test_the_service_manager_is_told_when_it_serves_and_when_it_stops(bot: Bot, manager: socket.socket) -> None:
+    """READY comes when webhooks are taken, not before; STOPPING at the signal."""
+    address = manager.getsockname()
+    name = "@" + address[1:].decode() if isinstance(address, bytes) else address
+    process = await bot.launch(env={"NOTIFY_SOCKET": name})
+    assert await told(manager) == "READY=1"
+    async with bot.client.get(bot.public_url + "/healthz") as response:
+        assert response.status == 200
+    assert (await bot.get("/readyz"))[0] == 200
+    assert await process.stop() == 0
+    assert await told(manager) == "STOPPING=1"
+
+
+async def test_a_service_manager_that_does_not_listen_stops_nobody(bot: Bot) -> None:
+    """A socket that is gone, as after a restart of systemd, is no reason not to answer people."""
+    process = await bot.start(env={"NOTIFY_SOCKET": str(bot.folder / "nobody")})
+    assert (await bot.get("/readyz"))[0] == 200
+    assert await process.stop() == 0
+
+
+async def test_an_idle_daemon_needs_less_than_100_megabytes(bot: Bot, emu: Emulator) -> None:
+    """Measured after its first answer, when all that is loaded on demand is there; the benchmarks look closer."""
+    process = await bot.start()
+    await emu.say("34600111222", "hola")
+    await until(lambda: bot.states() == {"hola": "done"})
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    assert resident < IDLE_MEGABYTES
+
+
+async def test_the_command_works_from_any_folder(bot: Bot, emu: Emulator, tmp_path: Path) -> None:
+    """A relative path in bot.toml is relative to bot.toml's folder, wherever the command is given."""
+    process = await bot.launch(BOT, "run", "--config", str(bot.config), cwd=tmp_path)
+    await process.logged("ready")
+    await emu.say("34600111222", "hola")
+    await emu.wait_for(emu.sends)
+    ended = await bot.command("status", cwd=Path("/"), env={"BOT_CONFIG": str(bot.config)})
+    assert "Answering." in ended.out
+    assert await process.stop() == 0
+    assert bot.database.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bot"]
+
+
+def installed(folder: Path) -> Path:
+    """Build the wheel and install it into a fresh environment, offline; return the environment's bin folder.
+
+    The dependencies are those of this environment: a .pth file shows them to the new one.
+    """
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    wheels, fresh = folder / "wheels", folder / "venv"
+    subprocess.run(
+        [*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", wheels, ROOT],
+        check=True,
+    )
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", fresh], check=True)
+    (wheel,) = wheels.glob("*.whl")
+    python = fresh / "bin" / "python"
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", wheel], check=True)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = Path("lib", version, "site-packages")
+    (fresh / packages / "dependencies.pth").write_text(f"{Path(sys.prefix) / packages}\n")
+    return fresh / "bin"
+
+
+async def test_an_installed_wheel_runs_without_the_checkout(bot: Bot, emu: Emulator, tmp_path: Path) -> None:
+    """Migrations, templates and style sheets travel with the package."""
+    command = str(installed(tmp_path / "installation") / "bot")
+    process = await bot.launch(command, "--version")
+    assert await process.ended() == 0
+    assert process.lines == [f"bot, version {__version__}"]
+    process = await bot.launch(command, "run")
+    await process.logged("ready")
+    loaded = Path(f"/proc/{process.pid}/maps").read_text()
+    assert str(ROOT / "bot") not in loaded
+    await emu.say("34600111222", "hola")
+    await emu.wait_for(emu.sends)
+    page = (await bot.get("/"))[1]
+    assert "u1" in page
+    assert (await bot.get("/static/page.css"))[0] == 200
+    assert await process.stop() == 0
+    checkout = bot.sql("SELECT name FROM migrations ORDER BY version")
+    assert [name for (name,) in checkout] == sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))
