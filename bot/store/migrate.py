@@ -43,7 +43,7 @@ def check_file(path: Path) -> None:
     if not path.is_file():
         raise StartError(f"there is no database at {path}: start the daemon once (bot run), or check store.url")
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=5.0)
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5.0)
         try:
             version, latest = _version(connection, path), known_migrations()[-1].version
         finally:
@@ -82,15 +82,15 @@ def migrate(path: Path, now: datetime) -> list[str]:
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    if tables and "migrations" not in tables:
+        raise StartError(f"{path} is a database of another program: name another file in store.url")
     latest = known_migrations()[-1].version
     if version > latest:
         raise StartError(
             f"{path} was written by a newer version of bot (schema {version}, this one knows {latest}): "
             "install that version, or name another file in store.url"
         )
-    if version == 0 and tables:
-        raise StartError(f"{path} is a database of another program: name another file in store.url")
     return version
 
 
