@@ -198,19 +198,9 @@ def rules_of(config: Config) -> Rules:
 
 
 def _openai_handler(config: Config, clock: Clock) -> Handler:
-    from bot.model.handler import (
-        OpenAIHandler,
-    )  # the openai package takes half a second: only where it is used
+    from bot.model.handler import OpenAIHandler  # the openai package takes half a second: only where it is used
 
-    return OpenAIHandler(
-        api_key=config.openai.api_key.get_secret_value(),
-        base_url=config.openai.base_url,
-        model=config.openai.model,
-        api=config.openai.api,
-        instructions=config.openai.render_instructions,
-        timeout_seconds=config.openai.timeout_seconds,
-        clock=clock,
-    )
+    return OpenAIHandler(config.openai, clock)
 
 
 def _session(concurrency: int) -> aiohttp.ClientSession:
@@ -226,9 +216,7 @@ def _listen(section: str, host: str, port: int) -> Iterator[socket.socket]:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise StartError(
-            f"{section}.host = {host!r} is no address of this machine: {error.strerror}"
-        ) from error
+        raise StartError(f"{section}.host = {host!r} is no address of this machine: {error.strerror}") from error
     with listener:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -266,9 +254,7 @@ def _only_instance(database: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StartError(
-                f"another bot runs on {database}: stop it first, or name another file"
-            ) from error
+            raise StartError(f"another bot runs on {database}: stop it first, or name another file") from error
         yield
     finally:
         os.close(descriptor)

@@ -5,10 +5,13 @@ import re
 from typing import Any
 
 from bot.domain import Answer
-from bot.errors import Kind
-from bot.model.failures import failed, from_error
+from bot.errors import Kind, ServiceError
+from bot.model.failures import from_error
 
-_THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)  # what some open models say to themselves
+Part = dict[str, Any]
+
+_THOUGHTS = re.compile(r"\A<think>.*?(?:</think>|\Z)", re.DOTALL)  # what some open models say to themselves
+_UNFINISHED = ("incomplete", "failed", "cancelled", "in_progress", "queued")
 
 
 def read_answer(content: bytes, request_id: str | None) -> Answer:
@@ -21,50 +24,40 @@ def read_answer(content: bytes, request_id: str | None) -> Answer:
         body = json.loads(content)
     except (ValueError, RecursionError):
         body = None
+    said: list[list[Part]] = []
     match body:
         case {"error": error} if error:
             raise from_error(error, request_id=request_id)
         case {"choices": [{"error": error}, *_]} if error:
             raise from_error(error, request_id=request_id)
         case {"choices": [{"message": dict() as message, **choice}, *_]}:
-            texts = [_THOUGHTS.sub("", _text(message.get("content"))), _text(message.get("refusal"))]
-            end, refused = str(choice.get("finish_reason")), message.get("refusal") is not None
-        case {"output": list() as items}:
-            contents = [item.get("content") for item in items if _is(item, "message")]
-            texts = [_text(content) for content in contents]
-            end = _end_of_response(body)
-            refused = any(_is(part, "refusal") for content in contents if isinstance(content, list) for part in content)
-        case _:
-            raise failed(Kind.LATER, "the model's answer is malformed", code="malformed", request_id=request_id)
-    text = "\n\n".join(filter(None, map(str.strip, texts)))
-    if end == "content_filter" or (refused and not text):
-        raise failed(Kind.MESSAGE, "the model refuses to answer", code="refusal", request_id=request_id)
-    if not text:
-        raise failed(Kind.LATER, "the model's answer is empty", code="empty", request_id=request_id)
-    return Answer((f"{text}…" if end == "length" else text,), *_tokens(body.get("usage")), request_id)
-
-
-def _end_of_response(body: dict[str, Any]) -> str:
-    """Return what Chat Completions would call it: "stop", "length" (also where it broke off), "content_filter"."""
-    match body:
+            said = [_parts(message.get("content")), [{"refusal": message.get("refusal")}]]
+            end = choice.get("finish_reason")
         case {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}:
-            return "content_filter"
-        case {"status": "incomplete" | "failed" | "cancelled" | "in_progress" | "queued"}:
-            return "length"
-    return "stop"
+            end = "content_filter"
+        case {"output": list() as items}:
+            messages = (item for item in items if isinstance(item, dict) and item.get("type") == "message")
+            said = [_parts(message.get("content")) for message in messages]
+            end = "length" if body.get("status") in _UNFINISHED else "stop"
+        case _:
+            end = "malformed"
+    text = "\n\n".join(filter(None, ("".join(map(_words, parts)).strip() for parts in said)))
+    text = _THOUGHTS.sub("", text).strip()
+    if text and end != "content_filter":
+        return Answer((f"{text}…" if end == "length" else text,), *_tokens(body.get("usage")), request_id)
+    if end == "content_filter" or any(part.get("refusal") is not None for parts in said for part in parts):
+        raise ServiceError("model", Kind.MESSAGE, "the model refuses to answer", code="refusal", request_id=request_id)
+    code = "malformed" if end == "malformed" else "empty"
+    raise ServiceError("model", Kind.LATER, f"the model's answer is {code}", code=code, request_id=request_id)
 
 
-def _is(item: object, kind: str) -> bool:
-    return isinstance(item, dict) and item.get("type") == kind
+def _parts(content: object) -> list[Part]:
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return [part for part in parts if isinstance(part, dict)]
 
 
-def _text(content: object) -> str:
-    """Return a text, or the texts of a list of parts; of anything else nothing."""
-    if isinstance(content, list):
-        parts = [part for part in content if isinstance(part, dict)]
-        texts = [part.get("refusal") if _is(part, "refusal") else part.get("text") for part in parts]
-        return "".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""
+def _words(part: Part) -> str:
+    return next((words for words in (part.get("text"), part.get("refusal")) if isinstance(words, str)), "")
 
 
 def _tokens(usage: object) -> tuple[int, int]:

@@ -12,15 +12,18 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from bot.clock import SystemClock
+from bot.backoff import LONGEST_ASKED_SECONDS, asked_seconds
+from bot.config import OpenAI
 from bot.domain import Answer, Message, Question, Utterance
 from bot.emulator import Answer as Says
 from bot.emulator import Emulator, Settings
 from bot.errors import Kind, ServiceError
 from bot.model.answers import read_answer
-from bot.model.failures import LONGEST_WAIT_SECONDS, from_error, retry_after
+from bot.model.failures import from_error
 from bot.model.handler import OpenAIHandler
+from tests.clock import FakeClock
 
 NOW = datetime(2026, 11, 24, 10, 41, 7, tzinfo=UTC)
 APIS = ("responses", "chat_completions")
@@ -43,15 +46,14 @@ async def build(emu: Emulator) -> AsyncIterator[Build]:
 
     def make(**other: Any) -> OpenAIHandler:
         given: dict[str, Any] = {
-            "api_key": emu.settings.api_key,
+            "api_key": SecretStr(emu.settings.api_key),
             "base_url": emu.model_url,
             "model": "gpt-5.4-mini",
             "api": "responses",
-            "instructions": lambda now, name: f"It is {now:%Y}. Be kind to {name}.",
+            "instructions": "It is $now. Be kind to $name.",
             "timeout_seconds": 5.0,
-            "clock": SystemClock(),
         }
-        made.append(OpenAIHandler(**{**given, **other}))
+        made.append(OpenAIHandler(OpenAI(**{**given, **other}), FakeClock(NOW)))
         return made[-1]
 
     yield make
@@ -104,7 +106,7 @@ async def test_responses_are_asked_for_without_being_kept(emu: Emulator, build: 
     assert entry.request == {
         "model": "gpt-5.4-mini",
         "store": False,
-        "instructions": f"It is {datetime.now(UTC):%Y}. Be kind to Ana.",
+        "instructions": "It is Tue 2026-11-24 10:41 UTC. Be kind to Ana.",
         "input": [
             {"role": "user", "content": "a"},
             {"role": "assistant", "content": "b"},
@@ -120,7 +122,7 @@ async def test_chat_completions_gets_nothing_that_a_compatible_server_may_not_kn
     assert entry.request == {
         "model": "gpt-5.4-mini",
         "messages": [
-            {"role": "system", "content": f"It is {datetime.now(UTC):%Y}. Be kind to None."},
+            {"role": "system", "content": "It is Tue 2026-11-24 10:41 UTC. Be kind to ."},
             {"role": "user", "content": "hi"},
         ],
     }
@@ -430,21 +432,26 @@ async def test_a_wait_that_the_service_asks_for_is_handed_on(emu: Emulator, buil
     [
         ({}, None),
         ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
-        ({"retry-after-ms": "soon", "retry-after": "2"}, 2),
         ({"retry-after": format_datetime(NOW + timedelta(seconds=90), usegmt=True)}, 90),
         ({"retry-after": "Tue, 24 Nov 2026 10:42:37"}, 90),
-        ({"retry-after": format_datetime(NOW - timedelta(seconds=90), usegmt=True)}, 0),
-        ({"retry-after": "-3"}, 0),
-        ({"retry-after": "inf"}, LONGEST_WAIT_SECONDS),
+        ({"retry-after": format_datetime(NOW - timedelta(seconds=90), usegmt=True)}, None),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "inf"}, LONGEST_ASKED_SECONDS),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "in a while"}, None),
+        ({"retry-after": "in a while: soon"}, None),
         ({"retry-after": "Tue, 99 Nov 2026 10:42:37 GMT"}, None),
+        ({"retry-after": "Tue, 24 Nov 2026 10:42:37 GMT", "date": "today"}, None),
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """Milliseconds win, then seconds or a date; never negative and never over a day."""
-    assert retry_after(headers, NOW) == seconds
+    """Seconds, or a date counted from the answer's own; never over a day, and none that is past is a wait."""
+    assert asked_seconds({"date": format_datetime(NOW, usegmt=True), **headers}) == seconds
+
+
+def test_a_date_without_the_answers_own_says_nothing() -> None:
+    """Our clock may be wrong."""
+    assert asked_seconds({"retry-after": format_datetime(NOW, usegmt=True)}) is None
 
 
 @asynccontextmanager
@@ -509,7 +516,7 @@ async def test_what_is_no_http_is_tried_again(build: Build, reply: bytes, code: 
 async def test_a_key_that_is_missing_or_wrong_is_refused(build: Build) -> None:
     """Without a key the package would not even start, but a server at home needs none."""
     for key in ("", "sk-wrong-api-key"):
-        error = await failure(build(api_key=key))
+        error = await failure(build(api_key=SecretStr(key)))
         assert (error.kind, error.code) == (Kind.REFUSED, "invalid_api_key")
 
 
