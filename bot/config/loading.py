@@ -10,9 +10,8 @@ import os
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from bot.config.settings import Config
-
-Note = Callable[[str, str, str], None]  # of a mistake: key, what is wrong, what to do
 
 FIELDS = {f"{name}.{key}": field for name, part in Config() for key, field in type(part).model_fields.items()}
 VARIABLES = {f"BOT_{key.upper().replace('.', '__')}": key for key in FIELDS}
@@ -43,24 +40,8 @@ IN_WORDS = {  # pydantic's words, and ours
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake: the key, what is wrong with it, what to do. Prints as a line in plain words."""
-
-    key: str
-    what: str
-    fix: str
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.what}; {self.fix}"
-
-
 class ConfigError(Exception):
-    """The configuration can't be used; the text has a line for each of `problems`."""
-
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
+    """The configuration can't be used; the text has a line for each mistake: key, what is wrong, what to do."""
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = False) -> Config:
@@ -69,76 +50,73 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
     The environment wins over the file, and over a systemd credential of the same name; there an empty secret is a
     missing one. Raises ConfigError with every mistake that can be seen; `to_run` counts what is missing to run, too.
     """
-    problems: list[Problem] = []
-
-    def note(key: str, what: str, fix: str) -> None:
-        problems.append(Problem(key, what, fix))
-
-    written = _read_file(path, note)
-    values = _flatten(written or {}, note)
-    origins = _add_environment(values, environ, note)
-    config = _validate(values, origins, note)
+    problems: list[str] = []
+    written = _read_file(path, problems)
+    values = _flatten(written or {}, problems)
+    origins = _add_environment(values, environ, problems)
+    config = _validate(values, origins, problems)
     if written is not None:  # otherwise half of each contradiction would be a default that nobody chose
-        wrong = {VARIABLES.get(problem.key, problem.key) for problem in problems}
+        wrong = {VARIABLES.get(name, name) for name, *_ in map(str.split, problems)}
         further = (*_contradictions(config), *(missing_to_run(config) if to_run else ()))
-        problems += [problem for problem in further if wrong.isdisjoint(re.findall(r"\w+\.\w+", str(problem)))]
-    config = _resolve_paths(config, path.absolute().parent, note)
+        problems += [problem for problem in further if wrong.isdisjoint(re.findall(r"\w+\.\w+", problem))]
+    config = _resolve_paths(config, path.absolute().parent, problems)
     if problems:
-        raise ConfigError(tuple(dict.fromkeys(problems)))
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
     return config
 
 
-def missing_to_run(config: Config) -> tuple[Problem, ...]:
-    """Return what `bot run` wants beyond a configuration without mistakes."""
+def missing_to_run(config: Config) -> tuple[str, ...]:
+    """Return a line for each thing that `bot run` wants beyond a configuration without mistakes."""
     wanted = ["whatsapp.phone_number_id", *(key for key in SECRETS if key != "admin.token")]
-    return tuple(Problem(key, "is missing", _how_to_set(key)) for key in wanted if not attrgetter(key)(config))
+    return tuple(f"{key} is missing; {_how_to_set(key)}" for key in wanted if not attrgetter(key)(config))
 
 
-def _read_file(path: Path, note: Note) -> dict[str, Any] | None:
+def _read_file(path: Path, problems: list[str]) -> dict[str, Any] | None:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        note(str(path), "does not exist", "run in the folder with bot.toml or give --config PATH")
+        problems.append(f"{path} does not exist; run in the folder with bot.toml or give --config PATH")
     except OSError as error:
-        note(str(path), f"can't be read ({error.strerror})", "give --config PATH with a readable file")
+        problems.append(f"{path} can't be read ({error.strerror}); give --config PATH with a readable file")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        note(str(path), f"is not UTF-8 in line {line}", "save it as UTF-8")
+        problems.append(f"{path} is not UTF-8 in line {line}; save it as UTF-8")
     except tomllib.TOMLDecodeError as error:
-        note(str(path), f"is not TOML: {error}", 'a line is key = value, texts stand in "quotes"')
+        problems.append(f'{path} is not TOML: {error}; a line is key = value, texts stand in "quotes"')
     return None
 
 
-def _flatten(written: dict[str, Any], note: Note) -> dict[str, Any]:
+def _flatten(written: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for section, content in written.items():
         known = section in Config.model_fields and isinstance(content, dict)
         flat |= {f"{section}.{name}": value for name, value in content.items()} if known else {section: content}
     for key in flat:
         if key in SECRETS:
-            note(key, "is a secret and has no place in this file", _how_to_set(key))
+            problems.append(f"{key} is a secret and has no place in this file; {_how_to_set(key)}")
         elif key in Config.model_fields:
-            note(key, "must be a section", f"write [{key}] and its keys below it")
+            problems.append(f"{key} must be a section; write [{key}] and its keys below it")
         elif key not in FIELDS:
-            note(key, "is not known here", _nearest(key, FIELDS if "." in key else (*Config.model_fields, *FIELDS)))
+            nearest = _nearest(key, FIELDS if "." in key else (*Config.model_fields, *FIELDS))
+            problems.append(f"{key} is not known here; {nearest}")
     return {key: value for key, value in flat.items() if key in FIELDS and key not in SECRETS}
 
 
-def _add_environment(values: dict[str, Any], environ: Mapping[str, str], note: Note) -> dict[str, str]:
+def _add_environment(values: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
     """Put environment and credentials over the file; return which key came from which variable."""
     origins = {}
     misread = {name.replace("__", "_") for name in VARIABLES}
-    for name in environ:
-        if name not in VARIABLES and (name in misread or re.fullmatch("BOT_.*__.*", name)):
-            note(name, "sets nothing", _nearest(name.upper(), VARIABLES))
+    others = sorted(environ.keys() - VARIABLES)
+    unknown = [name for name in others if name in misread or re.fullmatch("BOT_.*__.*", name)]
+    problems += [f"{name} sets nothing; {_nearest(name.upper(), VARIABLES)}" for name in unknown]
     for name, key in VARIABLES.items():
         if key in SECRETS:
-            text = environ.get(name) or _credential(name, environ, note)
+            text = environ.get(name) or _credential(name, environ, problems)
             if not re.fullmatch("[!-~]*", text) and not (key == "whatsapp.verify_token" and text.isprintable()):
-                note(name, "has a space or another character that no token has", "copy it once more")
+                problems.append(f"{name} has a space or another character that no token has; copy it once more")
             values[key] = values.get(key) or SecretStr(text)
         elif re.search("[\udc80-\udcff]", environ.get(name, "")):  # os.environ's way to carry other bytes
-            note(name, "is not UTF-8", "set it again in UTF-8")
+            problems.append(f"{name} is not UTF-8; set it again in UTF-8")
         elif name in environ:
             origins[key] = name
             values[key] = environ[name]
@@ -147,18 +125,18 @@ def _add_environment(values: dict[str, Any], environ: Mapping[str, str], note: N
     return origins
 
 
-def _credential(name: str, environ: Mapping[str, str], note: Note) -> str:
+def _credential(name: str, environ: Mapping[str, str], problems: list[str]) -> str:
     folder = environ.get("CREDENTIALS_DIRECTORY")
     try:
         return (Path(folder) / name).read_text(encoding="utf-8").rstrip("\r\n") if folder else ""
     except (OSError, UnicodeDecodeError) as error:
         if not isinstance(error, FileNotFoundError):
-            note(name, "can't be read as a credential", f"look at the file {folder}/{name}")
+            problems.append(f"{name} can't be read as a credential; look at the file {folder}/{name}")
         return ""
 
 
-def _validate(values: Mapping[str, Any], origins: Mapping[str, str], note: Note) -> Config:
-    """Return the configuration without the values that are wrong, which are noted in plain words."""
+def _validate(values: Mapping[str, Any], origins: Mapping[str, str], problems: list[str]) -> Config:
+    """Return the configuration without the values that are wrong, and name those in plain words."""
     nested: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
         section, name = key.split(".")
@@ -176,8 +154,8 @@ def _validate(values: Mapping[str, Any], origins: Mapping[str, str], note: Note)
         value = json.dumps(detail["input"], ensure_ascii=False, default=str).encode(errors="replace").decode()
         if len(value) > LONGEST_SHOWN or "@" in value:
             value = f"what stands there ({len(value)} characters)"
-        note(origins.get(key, key), f"{what}, not {value}", _how_to_set(key, origins.get(key)))
-    return _validate({key: value for key, value in values.items() if key not in wrong}, origins, note)
+        problems.append(f"{origins.get(key, key)} {what}, not {value}; {_how_to_set(key, origins.get(key))}")
+    return _validate({key: value for key, value in values.items() if key not in wrong}, origins, problems)
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
@@ -196,28 +174,26 @@ def _how_to_set(key: str, variable: str | None = None) -> str:
     return f"write for example {key.split('.')[1]} = {written}"
 
 
-def _contradictions(config: Config) -> Iterator[Problem]:
-    """Yield what no key can say alone. The words name all the keys concerned."""
+def _contradictions(config: Config) -> Iterator[str]:
+    """Yield a line for what no key can say alone; it names all the keys concerned."""
     server, admin, queue, openai = config.server, config.admin, config.queue, config.openai
     if admin.exposed and not admin.token:
-        what = "is missing, and others than this machine can reach the status page"
-        yield Problem("admin.token", what, _how_to_set("admin.token"))
+        fix = _how_to_set("admin.token")
+        yield f"admin.token is missing, and others than this machine can reach the status page; {fix}"
     if server.port == admin.port != 0 and (server.host == admin.host or {server.host, admin.host} & {"0.0.0.0", "::"}):
-        yield Problem(
-            "admin.port", f"must not be {admin.port} like server.port", "give each listener a port of its own"
-        )
-    if queue.lease_seconds <= openai.timeout_seconds:
-        what = f"must be more than openai.timeout_seconds ({openai.timeout_seconds:g}): a turn asks the model and sends"
-        yield Problem("queue.lease_seconds", what, f"write for example lease_seconds = {2 * openai.timeout_seconds:g}")
-    if queue.backoff_max_seconds < queue.backoff_base_seconds:
-        what = f"must not be less than backoff_base_seconds ({queue.backoff_base_seconds:g})"
-        yield Problem("queue.backoff_max_seconds", what, "raise it, or lower queue.backoff_base_seconds")
+        yield f"admin.port must not be {admin.port} like server.port; give each listener a port of its own"
+    if queue.lease_seconds <= (model := openai.timeout_seconds):
+        why = f"must be more than openai.timeout_seconds ({model:g}): a turn asks the model and sends"
+        yield f"queue.lease_seconds {why}; write for example lease_seconds = {2 * model:g}"
+    if queue.backoff_max_seconds < (first := queue.backoff_base_seconds):
+        fix = "raise it, or lower queue.backoff_base_seconds"
+        yield f"queue.backoff_max_seconds must not be less than backoff_base_seconds ({first:g}); {fix}"
     if config.limits.cost_per_day and not openai.price_input_per_million + openai.price_output_per_million:
         fix = "set openai.price_input_per_million and openai.price_output_per_million"
-        yield Problem("limits.cost_per_day", "limits nothing while both prices are 0", fix)
+        yield f"limits.cost_per_day limits nothing while both prices are 0; {fix}"
 
 
-def _resolve_paths(config: Config, folder: Path, note: Note) -> Config:
+def _resolve_paths(config: Config, folder: Path, problems: list[str]) -> Config:
     openai, store = config.openai, config.store
     if openai.instructions_file:
         file = folder / openai.instructions_file
@@ -227,6 +203,6 @@ def _resolve_paths(config: Config, folder: Path, note: Note) -> Config:
             openai = openai.model_copy(update={"instructions": instructions})
         except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the name
             reason = getattr(error, "strerror", None) or "empty, or no text in UTF-8"
-            note("openai.instructions_file", f"can't be read ({reason})", f"look at {file}")
+            problems.append(f"openai.instructions_file can't be read ({reason}); look at {file}")
     store = store.model_copy(update={"url": f"sqlite:///{folder / store.path}"})
     return config.model_copy(update={"openai": openai, "store": store})

@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from bot.config import Config, ConfigError, Problem, load, missing_to_run
+from bot.config import Config, ConfigError, load, missing_to_run
 from bot.config.loading import FIELDS, SECRETS, VARIABLES
 from bot.config.settings import OpenAI
 
@@ -46,7 +46,6 @@ def mistakes(read: Read) -> Mistakes:
     def mistakes(text: str = "", environ: Mapping[str, str] | None = None) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             read(text, environ)
-        assert str(caught.value).splitlines() == [str(problem) for problem in caught.value.problems]
         return str(caught.value).splitlines()
 
     return mistakes
@@ -328,12 +327,6 @@ def test_every_mistake_is_said_at_once(mistakes: Mistakes) -> None:
         "openai.instructions_file",
     }
     assert len(lines) == 9
-
-
-def test_a_problem_prints_as_one_line() -> None:
-    """Key, what is wrong, what to write."""
-    problem = Problem("queue.concurrency", "must be a whole number", "write for example concurrency = 64")
-    assert str(problem) == "queue.concurrency must be a whole number; write for example concurrency = 64"
 
 
 def test_the_same_mistake_is_said_once(mistakes: Mistakes) -> None:
@@ -664,7 +657,7 @@ def test_a_contradiction_with_a_wrong_value_is_not_said(mistakes: Mistakes) -> N
 
 def test_run_names_everything_that_is_missing(read: Read) -> None:
     """Each with the variable or the line that sets it."""
-    lines = [str(problem) for problem in missing_to_run(read())]
+    lines = missing_to_run(read())
     assert [line.split()[0] for line in lines] == [
         "whatsapp.phone_number_id",
         "whatsapp.access_token",
