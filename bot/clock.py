@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from calendar import month_abbr
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -67,11 +68,5 @@ def age(seconds: float | None) -> str:
 
 def readable(text: str | None) -> str:
     """Write the stamps in a text as people read them: `24 Nov 10:41:07` (UTC); `–` for none."""
-    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", _day_and_time, text or "–", flags=re.ASCII)
-
-
-def _day_and_time(stamp: re.Match[str]) -> str:
-    try:
-        return f"{parse_stamp(stamp[0]):%d %b %H:%M:%S}"
-    except ValueError:  # a hand edit of the database, for instance
-        return stamp[0]
+    stamps = r"[0-9]{4}-(0[1-9]|1[0-2])-([0-9]{2})T([0-9:]{8})[0-9.]*Z"
+    return re.sub(stamps, lambda found: f"{found[2]} {month_abbr[int(found[1])]} {found[3]}", text or "–")
