@@ -33,9 +33,6 @@ class _Commands(click.Group):
             sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
-user_argument = click.argument("user", required=False)
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bot")
 def main() -> None:
@@ -114,7 +111,7 @@ def retry(path: Path, ids: tuple[int, ...], *, every: bool) -> None:
 
 
 @_command
-@user_argument
+@click.argument("user", required=False)
 @click.option("--all", "every", is_flag=True, help="Everybody.")
 def pause(path: Path, user: str | None, *, every: bool) -> None:
     """Stop answering a user, or everybody. What they write waits."""
@@ -123,7 +120,7 @@ def pause(path: Path, user: str | None, *, every: bool) -> None:
 
 
 @_command
-@user_argument
+@click.argument("user", required=False)
 @click.option("--all", "every", is_flag=True, help="Everybody; who is paused alone stays so.")
 @click.option("--skip", is_flag=True, help="Don't answer what waits.")
 def resume(path: Path, user: str | None, *, every: bool, skip: bool) -> None:
@@ -134,7 +131,7 @@ def resume(path: Path, user: str | None, *, every: bool, skip: bool) -> None:
 
 
 @_command
-@user_argument
+@click.argument("user", required=False)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def clear(path: Path, user: str | None, *, yes: bool) -> None:
     """Cancel what waits of USER; without USER, of everybody. The messages stay in the database, unanswered."""

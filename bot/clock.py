@@ -13,11 +13,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the time of day, aware, in UTC; never steps while the process runs."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait so many seconds of this clock."""
-        ...
 
 
 class SystemClock:
