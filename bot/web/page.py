@@ -1,10 +1,8 @@
 """The status page: drawn on the server, works without JavaScript, tells what is and what can be done about it."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import jinja2
 from aiohttp import web
@@ -31,16 +29,9 @@ class Page:
     """Draws the status page, the page of a user, the question before messages are cancelled, and errors."""
 
     def __init__(self, store: Store, health: Health) -> None:
-        self._store = store
-        self._insights = store.insights
-        self._health = health
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._store, self._insights, self._health = store, store.insights, health
+        loader = jinja2.FileSystemLoader(TEMPLATES)
+        self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals["version"] = __version__
         self._templates.filters |= {"age": age, "readable": readable}
 
@@ -56,20 +47,14 @@ class Page:
     async def status(self, request: web.Request) -> web.Response:
         """Draw the status page."""
         limit, after = paging(request, USERS_CURSOR)
-        _, failures_after = paging(request, FAILURES_CURSOR, "failures_")
-        users = await self._insights.users(limit, after)
-        failures = await self._insights.failures(limit, failures_after)
-        whole = not failures_after and not failures["next"]
+        _, failures_after = paging(request, FAILURES_CURSOR, "failures_after")
         return self._draw(
             "status.html",
             stats=await self._insights.queue_stats(),
             reasons=await reasons_not_ready(self._health, self._store),
             circuits=await self._insights.circuits(),
-            users=users["users"],
-            failures=failures["failures"],
-            retryable=sum(f["retryable"] for f in failures["failures"]) if whole else None,
-            more_users=users["next"] and _link(request, after=users["next"]),
-            more_failures=failures["next"] and _link(request, failures_after=failures["next"]),
+            users=await self._insights.users(limit, after),
+            failures=await self._insights.failures(limit, failures_after),
             later=bool(after or failures_after),
             done=_done(request),
         )
@@ -82,29 +67,19 @@ class Page:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
         if "user_id" in request.match_info:
             user = (await found_user(request, self._insights))["user"]
-            waiting = user["depth"] - (user["state"] == "leased")
-        else:
-            user, waiting = None, (await self._insights.queue_stats())["pending"]
-        return self._draw("clear.html", user=user, waiting=waiting)
+            return self._draw("clear.html", user=user, waiting=user["depth"] - (user["state"] == "leased"))
+        return self._draw("clear.html", user=None, waiting=(await self._insights.queue_stats())["pending"])
 
-    def error(self, status: int, reason: str, headers: Mapping[str, str]) -> web.Response:
+    def error(self, status: int, reason: str) -> web.Response:
         """Draw an error."""
-        return self._draw("error.html", status, headers, code=status, reason=reason)
+        return self._draw("error.html", status, code=status, reason=reason)
 
-    def _draw(
-        self, name: str, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
-    ) -> web.Response:
+    def _draw(self, name: str, status: int = 200, **values: Any) -> web.Response:
         text = self._templates.get_template(name).render(values)
-        return web.Response(status=status, headers=headers, text=text, content_type="text/html")
-
-
-def _link(request: web.Request, **cursor: str) -> str:
-    kept = {name: value for name, value in request.query.items() if name != "done"}
-    return "/?" + urlencode(kept | cursor)
+        return web.Response(status=status, text=text, content_type="text/html")
 
 
 def _done(request: web.Request) -> str | None:
     what, *figures = request.query.get("done", "").split("-")
-    if what not in DONE or not all(re.fullmatch("[0-9]{1,9}", figure, re.ASCII) for figure in figures):
-        return None
-    return DONE[what].format(*figures, "?", "?")
+    known = what in DONE and all(re.fullmatch("[0-9]{1,9}", figure) for figure in figures)
+    return DONE[what].format(*figures, "?", "?") if known else None

@@ -1,7 +1,8 @@
 """The public listener: what Meta calls. It writes to the store and rings the bell, nothing else."""
 
+import asyncio
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from traceback import format_tb
 
@@ -9,31 +10,26 @@ import structlog
 from aiohttp import web
 
 from bot.bell import Bell
-from bot.errors import StoreError, StoreFull
+from bot.errors import StoreError
 from bot.store.store import Store
-from bot.web.body import BodyReader, Refused
 from bot.whatsapp import signature
 from bot.whatsapp.webhook import Malformed, parse, translate
 
+MOST_BYTES = 3 * 1024 * 1024  # Meta's own limit for a webhook
+SMALL_BYTES = 64 * 1024
+# Of all bodies that are still arriving: a small VPS has 500 MB. Small ones are taken nevertheless.
+MOST_BYTES_ARRIVING = 16 * MOST_BYTES
 MOST_USERS_IN_A_LINE = 5
-FULL_RETRY_SECONDS = 60  # until there may be room again
-RETRY_SECONDS = 10  # until the file may be written again
+RETRY_AFTER = {"Retry-After": "30"}  # seconds, until there may be room again or the file be written
 
 log = structlog.get_logger(__name__)
 
 
 def public_app(
-    *,
-    phone_number_id: str,
-    app_secret: str,
-    verify_token: str,
-    store: Store,
-    bell: Bell,
-    body_seconds: float = 10.0,
+    *, phone_number_id: str, app_secret: str, verify_token: str, store: Store, bell: Bell, body_seconds: float = 10.0
 ) -> web.Application:
     """Build the app of the public listener: /webhook and /healthz. `body_seconds`: how long a body may take."""
-    bodies = BodyReader(seconds=body_seconds)
-    webhook = _Webhook(phone_number_id, app_secret.encode(), verify_token.encode(), store, bell, bodies)
+    webhook = _Webhook(phone_number_id, app_secret.encode(), verify_token.encode(), store, bell, body_seconds)
     app = web.Application()
     app.router.add_get("/webhook", webhook.subscribe, allow_head=False)
     app.router.add_post("/webhook", webhook.receive)
@@ -46,14 +42,15 @@ async def alive(_: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class _Webhook:
     phone_number_id: str
-    app_secret: bytes = field(repr=False)
-    verify_token: bytes = field(repr=False)
+    app_secret: bytes
+    verify_token: bytes
     store: Store
     bell: Bell
-    bodies: BodyReader
+    body_seconds: float
+    bytes_arriving: int = 0
 
     async def subscribe(self, request: web.Request) -> web.Response:
         """Prove to Meta that this address is ours: the challenge back as plain text; 403 for a wrong token."""
@@ -69,19 +66,15 @@ class _Webhook:
         """Answer 200 once everything in the body is durable; DESIGN §2 has each other answer. Never 500."""
         started = perf_counter()
         try:
-            body = await self.bodies.read(request)
+            body = await self._read(request)
             if not signature.valid(self.app_secret, body, request.headers.get("X-Hub-Signature-256")):
-                raise Refused(401, "missing or wrong X-Hub-Signature-256")
-            payload = parse(body)
-        except Refused as refusal:
-            return _refuse(started, refusal.status, refusal.reason)
+                raise web.HTTPUnauthorized(reason="missing or wrong X-Hub-Signature-256")
+            batch = translate(parse(body), phone_number_id=self.phone_number_id)
+            appended = await self.store.append(batch)
+        except web.HTTPException as error:
+            return _refuse(started, error.status, error.reason)
         except Malformed as error:
             return _refuse(started, 400, str(error))
-        try:
-            batch = translate(payload, phone_number_id=self.phone_number_id)
-            appended = await self.store.append(batch)
-        except StoreFull as error:
-            return _refuse(started, 503, str(error), FULL_RETRY_SECONDS)
         except StoreError as error:
             return _refuse(started, 503, str(error))
         except Exception as error:  # whatever it is, Meta delivers again: nothing is lost
@@ -91,29 +84,48 @@ class _Webhook:
         self.bell.ring()
         for remark in batch.remarks:
             log.warning("webhook remark", remark=remark)
-        log.info(
-            "webhook",
-            outcome="stored",
-            new=appended.new,
-            known=appended.known,
-            statuses=appended.statuses,
-            users=[f"u{user_id}" for user_id in appended.users[:MOST_USERS_IN_A_LINE]],
-            ms=_ms_since(started),
-        )
+        users = [f"u{user_id}" for user_id in appended.users[:MOST_USERS_IN_A_LINE]]
+        figures = {"new": appended.new, "known": appended.known, "statuses": appended.statuses}
+        log.info("webhook", outcome="stored", **figures, users=users, ms=_ms_since(started))
         return web.Response()
 
+    async def _read(self, request: web.Request) -> bytes:
+        """Return the body as it came, so that slow clients by the hundred hold neither a worker nor much memory.
 
-def _refuse(started: float, status: int, reason: str, retry_seconds: int = RETRY_SECONDS) -> web.Response:
-    response = web.Response(status=status, text=f"{reason}\n")
-    outcome, tell = "refused", log.info
-    if status == 503:
-        outcome, tell = "not stored", log.warning
-        response.headers["Retry-After"] = str(retry_seconds)
-    elif status == 401:  # on real webhooks the commonest mistake of a set-up: it must be seen
-        tell = log.warning
-    elif status in {408, 413}:
-        response.force_close()
+        Raises HTTPException: 413 over 3 MiB, whatever Content-Length says; 408 when it doesn't arrive in time; 503
+        while too much is arriving at once; 400 when the client breaks off or breaks the rules of HTTP.
+        """
+        content, body = request.content, bytearray()
+        if content.is_eof() and content.exception() is None and content.total_bytes <= MOST_BYTES:
+            return content.read_nowait()  # most come along with their headers: no timer
+        try:
+            async with asyncio.timeout(self.body_seconds):
+                async for chunk in content.iter_any():
+                    body += chunk
+                    self.bytes_arriving += len(chunk)
+                    if max(len(body), request.content_length or 0) > MOST_BYTES:
+                        raise web.HTTPRequestEntityTooLarge(MOST_BYTES, reason="over 3 MiB")
+                    if len(body) > SMALL_BYTES and self.bytes_arriving > MOST_BYTES_ARRIVING:
+                        raise web.HTTPServiceUnavailable(reason="too much is arriving at once")
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(reason=f"no whole body within {self.body_seconds:g} s") from None
+        except web.HTTPException:
+            raise
+        except Exception as error:  # aiohttp has a dozen for what a client can do wrong; none is our fault
+            raise web.HTTPBadRequest(reason=f"the body can't be read ({type(error).__name__})") from error
+        finally:
+            self.bytes_arriving -= len(body)
+        return bytes(body)
+
+
+def _refuse(started: float, status: int, reason: str) -> web.Response:
+    outcome = "not stored" if status == 503 else "refused"
+    # A wrong signature is the commonest mistake of a set-up: it must be seen.
+    tell = log.warning if status in {401, 503} else log.info
     tell("webhook", outcome=outcome, status=status, reason=reason, ms=_ms_since(started))
+    response = web.Response(status=status, text=f"{reason}\n", headers=RETRY_AFTER if status == 503 else None)
+    if status in {408, 413}:
+        response.force_close()
     return response
 
 

@@ -17,8 +17,7 @@ from bot.domain import Appended, Batch
 from bot.emulator.payloads import encode, sign, text_message, webhook
 from bot.errors import StoreFull, StoreUnavailable
 from bot.store.store import Store
-from bot.web.body import MOST_BYTES
-from bot.web.public import public_app
+from bot.web.public import MOST_BYTES, public_app
 from tests.flow.listeners import (
     APP_SECRET,
     NUMBER,
@@ -328,7 +327,7 @@ async def test_slow_clients_by_the_hundred_get_a_408_and_stall_nobody() -> None:
 
 async def test_unfinished_bodies_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large bodies that don't arrive must not fill the memory; small ones are taken all the while."""
-    monkeypatch.setattr("bot.web.body.MOST_BYTES_UNFINISHED", 2**20)
+    monkeypatch.setattr("bot.web.public.MOST_BYTES_ARRIVING", 2**20)
     async with serving(build(Stub(), body_seconds=5.0)) as port:
         hoarder = await asyncio.open_connection("127.0.0.1", port)
         hoarder[1].write(signed(b" " * 2**21)[: 2**20 + 2**19])
