@@ -16,7 +16,7 @@ NO_TOKEN = "The access token is wrong, has expired or was withdrawn: make a new 
 NO_RIGHT = "The access token may not use this number: it wants whatsapp_business_messaging and …_management for it."
 NO_NUMBER = "No such number for this token: copy the phone number ID (not the phone number) from the app's API setup."
 NO_ANSWER = "WhatsApp gave no usable answer: look at the network and at whatsapp.base_url."
-WRONG_SECRET = "The secret is another app's: correct BOT_WHATSAPP__APP_SECRET, or set whatsapp.appsecret_proof = false."
+WRONG_SECRET = "The app secret is another app's: mend BOT_WHATSAPP__APP_SECRET or set whatsapp.appsecret_proof = false."
 UNSIGNED = "The app wants each call signed: set whatsapp.appsecret_proof = true."
 GRAPH_CODES = {"190": NO_TOKEN, "": NO_ANSWER, "33": NO_NUMBER, "100": NO_NUMBER, "803": NO_NUMBER}
 GRAPH_CODES |= dict.fromkeys(["3", "10", "131005", *map(str, range(200, 300))], NO_RIGHT)
@@ -86,13 +86,11 @@ async def check_model(openai: OpenAI, session: aiohttp.ClientSession) -> Finding
         status, answer = await _get(openai, session, f"/models/{quote(openai.model, safe='')}")
         if status == 404:
             status, answer = await _get(openai, session, "/models")
-            names = [model.get("id") for model in answer.get("data", ()) if isinstance(model, dict)]
+            names = [model.get("id") for model in answer.get("data") or () if isinstance(model, dict)]
             status = 404 if status == 200 and openai.model not in names else status
     except (aiohttp.ClientError, TimeoutError) as error:
-        reason = str(error) or "no answer in time"
-        return Finding(
-            False, f"{openai.base_url} can't be reached: look at the network and openai.base_url. ({reason})"
-        )
+        meaning = f"{openai.base_url} can't be reached: look at the network and openai.base_url."
+        return Finding(False, f"{meaning} ({str(error) or 'no answer in time'})")
     if status == 200 and answer:
         credit = "Whether credit is left, the first answer shows."
         return Finding(True, f"The model service knows {openai.model}, and the key is right. {credit}")
