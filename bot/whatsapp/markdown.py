@@ -67,20 +67,20 @@ class _Page:
                 self.lines.append("")
             match token.type:
                 case "inline":
-                    self._add(*_inline(token.children).split("\n"))
+                    self._add(_inline(token.children))
                 case "heading_open":
-                    self._add(*filter(None, _bold(next(tokens)).split("\n")))
+                    self._add(_bold(next(tokens)))
                 case "hr":
                     self._add("———")
                 case "fence" | "code_block":
                     self._add_code(token)
                 case "thead_open":
                     head = takewhile(lambda part: part.type != "thead_close", tokens)
-                    self._add_row(_bold(part) for part in head if part.type == "inline")
+                    self._add(_row(_bold(part) for part in head if part.type == "inline"))
                 case "tbody_open" if token.map:
                     for row in self._source[slice(*token.map)]:  # the parser drops the cells that have no head
                         cells = escapedSplit(row.lstrip(" \t>").removeprefix("|"))
-                        self._add_row(_inline(_PARSER.parseInline(cell.strip())[0].children) for cell in cells)
+                        self._add(_row(_inline(_PARSER.parseInline(cell.strip())[0].children) for cell in cells))
                 case "td_open":
                     next(tokens)
                 case _:
@@ -101,28 +101,25 @@ class _Page:
             case "blockquote_close":
                 self._margins.pop()
             case "list_item_close":
-                if self._margins[-1].strip():  # nothing stands in the item
-                    self._margins[-1] = self._margins[-1].replace("-", token.markup)
-                    self._add("")
+                self._margins[-1] = self._margins[-1].replace("-", token.markup)  # of an empty item, as it was
+                self._add("")
                 self._margins.pop()
 
-    def _add(self, *lines: str) -> None:
-        for line in lines:
-            self.lines.append(("".join(self._margins) + line).rstrip())
+    def _add(self, text: str) -> None:
+        for line in text.split("\n"):
+            if line or any(margin.strip(" >") for margin in self._margins):  # a list's sign stands even alone
+                self.lines.append(("".join(self._margins) + line).rstrip())
             self._margins = [margin if margin == "> " else " " * len(margin) for margin in self._margins]
-
-    def _add_row(self, cells: Iterable[str]) -> None:
-        if row := " | ".join(cells).rstrip(" |"):
-            self._add(row)
 
     def _add_code(self, token: Token) -> None:
         """Put a block at the margin, whatever it stands in."""
-        if len(token.info.split()) > 1:  # words that somebody wrote; a single one is the language
-            self._add(token.info.strip())
-        elif any(margin.strip(" >") for margin in self._margins):
-            self._add("")
+        self._add(token.info.strip() if len(token.info.split()) > 1 else "")  # a single word is the language
         if token.content.strip():
             self.lines += [FENCE, *token.content.rstrip("\n").replace(FENCE, "'''").split("\n"), FENCE]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return " | ".join(cells).rstrip(" |")
 
 
 def _bold(block: Token) -> str:
