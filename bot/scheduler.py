@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 
 import structlog
 
 from bot.bell import Bell
-from bot.clock import Clock
+from bot.clock import Clock, seconds_after
 from bot.domain import Failed, Lease, Outcome, Released, Retry
 from bot.errors import StoreUnavailable
 from bot.store.store import LeaseLost, Store
@@ -42,7 +43,6 @@ class Scheduler:
     def start(self) -> None:
         """Begin to claim."""
         self._loop = asyncio.create_task(self._claim_loop(), name="scheduler")
-        self._loop.add_done_callback(_stop_loudly)
 
     async def drain(self, seconds: float) -> None:
         """Claim nothing new, give running turns so long, and give back what isn't finished: nothing is spent."""
@@ -60,8 +60,7 @@ class Scheduler:
 
     async def _claim_loop(self) -> None:
         while not self._stopping:
-            free = self._concurrency - len(self._slots)
-            leases, following = await self._store.claim(free) if free > 0 else ((), None)
+            leases, following = await self._claim(self._concurrency - len(self._slots))
             for lease in leases:
                 slot = asyncio.create_task(self._slot(lease), name=f"slot-m{lease.messages[0].id}")
                 self._slots.add(slot)
@@ -69,6 +68,13 @@ class Scheduler:
             if not leases:
                 wait = (following - self._clock.now()).total_seconds() if following else LOOK_SECONDS
                 await self._bell.wait(min(max(wait, 0.001), LOOK_SECONDS))
+
+    async def _claim(self, free: int) -> tuple[Sequence[Lease], datetime | None]:
+        try:
+            return await self._store.claim(free) if free > 0 else ((), None)
+        except Exception:  # a row that somebody edited into nonsense: it may be right at the next look
+            log.exception("claim broke")
+            return (), None
 
     async def _slot(self, first: Lease) -> None:
         lease: Lease | None = first
@@ -86,6 +92,9 @@ class Scheduler:
                 if following is not None:
                     await self._store.settle(following, Released(), claim=False)
                 raise
+            except Exception:  # what was to follow can't be claimed: what ended is stored all the same
+                await self._store.settle(lease, outcome, claim=False)
+                raise
 
     async def _outcome(self, lease: Lease) -> Outcome:
         began = time.perf_counter()
@@ -93,6 +102,8 @@ class Scheduler:
             outcome = await self._run_turn(lease)
         except LeaseLost:
             outcome = Released()
+        except StoreUnavailable as trouble:  # the file's, not the message's
+            outcome = Released(seconds_after(self._clock.now(), LOOK_SECONDS), reason=str(trouble))
         except Exception:  # a defect of ours must not stop the other users: this message counts as "try later"
             log.exception("turn broke", user=f"u{lease.user_id}", message=lease.messages[0].id)
             defect = "an error inside the bot, see its log"
@@ -113,8 +124,3 @@ class Scheduler:
         self._bell.ring()
         if not slot.cancelled() and (error := slot.exception()) and not isinstance(error, StoreUnavailable):
             log.error("slot broke", exc_info=error)
-
-
-def _stop_loudly(loop: asyncio.Task[None]) -> None:
-    if not loop.cancelled() and (error := loop.exception()) is not None:
-        log.error("scheduler broke", exc_info=error)

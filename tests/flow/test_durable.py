@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.emulator import StatusPlan
-from bot.store import db
+from bot.store import db, turns
 from tests.flow.conftest import ERROR_REPLY, World
 
 
@@ -189,3 +189,21 @@ async def test_failures_are_logged_with_their_reason_at_warning(world: World) ->
     assert (failed["log_level"], failed["outcome"]) == ("warning", "failed")
     assert "500" in retry["error"]
     assert "500" in failed["error"]
+
+
+async def test_a_file_that_cannot_be_read_costs_no_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is our trouble, not the message's: it waits, without an apology at the end."""
+    history, failures = turns.history, [sqlite3.OperationalError("disk I/O error")] * 2
+
+    def failing(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return history(*arguments)
+
+    monkeypatch.setattr(turns, "history", failing)
+    async with world.running():
+        await world.emu.say(world.ana, "hi")
+        assert await world.sent(1) == ["answer to: hi"]
+        await world.settled("done")
+    assert failures == []
+    assert world.rows("SELECT attempts FROM outbox") == [(0,)]
