@@ -42,8 +42,10 @@ def admin_app(*, store: Store, bell: Bell, health: Health, guard: Guard) -> web.
             response = await handler(request)
         except Exception as error:  # whatever it is, the listener goes on
             status, reason, headers = _described(error)
-            drawn = denial is None and prefers_html(request)  # a stranger gets no page
-            response = page.error(status, reason) if drawn else web.json_response({"error": reason}, status=status)
+            if denial is None and prefers_html(request):  # a stranger gets no page
+                response = page.draw("error.html", status, reason=reason)
+            else:
+                response = web.json_response({"error": reason}, status=status)
             response.headers.update(headers)
         response.headers.update(HEADERS)
         return response

@@ -48,7 +48,7 @@ class Page:
         """Draw the status page."""
         limit, after = paging(request, USERS_CURSOR)
         _, failures_after = paging(request, FAILURES_CURSOR, "failures_after")
-        return self._draw(
+        return self.draw(
             "status.html",
             stats=await self._insights.queue_stats(),
             reasons=await reasons_not_ready(self._health, self._store),
@@ -61,21 +61,18 @@ class Page:
 
     async def user(self, request: web.Request) -> web.Response:
         """Draw one user: what waits, what failed, the conversation."""
-        return self._draw("user.html", done=_done(request), **await found_user(request, self._insights))
+        return self.draw("user.html", done=_done(request), **await found_user(request, self._insights))
 
     async def confirm_clear(self, request: web.Request) -> web.Response:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
         if "user_id" in request.match_info:
             user = (await found_user(request, self._insights))["user"]
-            return self._draw("clear.html", user=user, waiting=user["depth"] - (user["state"] == "leased"))
-        return self._draw("clear.html", user=None, waiting=(await self._insights.queue_stats())["pending"])
+            return self.draw("clear.html", user=user, waiting=user["depth"] - (user["state"] == "leased"))
+        return self.draw("clear.html", user=None, waiting=(await self._insights.queue_stats())["pending"])
 
-    def error(self, status: int, reason: str) -> web.Response:
-        """Draw an error."""
-        return self._draw("error.html", status, code=status, reason=reason)
-
-    def _draw(self, name: str, status: int = 200, **values: Any) -> web.Response:
-        text = self._templates.get_template(name).render(values)
+    def draw(self, name: str, status: int = 200, **values: Any) -> web.Response:
+        """Draw a template; `error.html` wants a `reason`."""
+        text = self._templates.get_template(name).render(values, status=status)
         return web.Response(status=status, text=text, content_type="text/html")
 
 

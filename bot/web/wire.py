@@ -67,7 +67,7 @@ async def found_user(request: web.Request, insights: Insights) -> dict[str, Any]
 
 def paging(request: web.Request, cursor: str, after: str = "after") -> tuple[int, str | None]:
     """Return `limit` (1 to 500, 50 where not given) and `after`, the `next` of the page before, like `cursor`."""
-    limit, position = LIMITS.get(request.query.get("limit", "50")), request.query.get(after)
+    limit, position = LIMITS.get(request.query.get("limit", "50")), request.query.get(after) or None
     if limit is None:
         raise web.HTTPBadRequest(reason="limit must be a number from 1 to 500")
     if position is not None and not re.fullmatch(cursor, position):

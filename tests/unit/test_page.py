@@ -44,7 +44,7 @@ class Drawn:
 
     def error(self, reason: str) -> str:
         """Draw an error."""
-        return self._page.error(409, reason).text or ""
+        return self._page.draw("error.html", 409, reason=reason).text or ""
 
 
 @pytest.fixture
