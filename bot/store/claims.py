@@ -22,9 +22,7 @@ _HEADS = f"""SELECT h.id, h.wamid, h.type, h.body, h.sent_at, h.received_at, h.p
   FROM users u JOIN outbox h ON h.id = {_HEAD_ID}
  WHERE u.ready_at <= :now AND"""
 _READY = f"{_HEADS} (h.crashes < 2 OR h.id = :suspect) ORDER BY u.ready_at LIMIT :free"
-_PLANNED = f"""{_HEADS} u.id IN
-       (SELECT p.user_id FROM replies r JOIN outbox p ON p.id = r.outbox_id
-         WHERE r.state IN ('planned', 'sending') AND p.state = 'pending')
+_PLANNED = f"""{_HEADS} u.id IN (SELECT r.user_id FROM replies r WHERE r.state IN ('planned', 'sending'))
    AND EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = h.id AND r.state IN ('planned', 'sending'))
  ORDER BY u.ready_at LIMIT :free"""
 # Rows found leased at two starts share one slot, so that blame is certain and nobody else waits for them.

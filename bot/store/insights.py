@@ -48,7 +48,13 @@ class Insights:
 
         def query(db: sqlite3.Connection, now: datetime) -> Row:
             rows = _rows(
-                db, f"{_USERS} WHERE (u.depth, u.id) < (?, ?) ORDER BY u.depth DESC, u.id DESC LIMIT ?",
+                db,
+                # Not (depth, id) < (?, ?): SQLite looks through all who share the depth then.
+                f"""{_USERS} WHERE u.id IN
+                      (SELECT * FROM (SELECT id FROM users WHERE depth = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3)
+                       UNION ALL
+                       SELECT * FROM (SELECT id FROM users WHERE depth < ?1 ORDER BY depth DESC, id DESC LIMIT ?3))
+                    ORDER BY u.depth DESC, u.id DESC LIMIT ?3""",
                 depth, user_id, limit + 1,
             )  # fmt: skip
             page = rows[:limit]

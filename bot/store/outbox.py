@@ -1,5 +1,6 @@
 """What an outcome makes of a row, and taking out what is old. Functions of a connection, to be run inside a write."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -78,14 +79,13 @@ def _end_probe(db: sqlite3.Connection, lease: Lease) -> None:
 def prune(db: sqlite3.Connection, before: str, most: int) -> int:
     """Delete up to `most` messages that were decided before, with what hangs on them, and what the owner wrote then."""
     db.execute("DELETE FROM replies WHERE kind = 'human' AND planned_at < ?", (before,))
-    return db.execute(
-        # Ids rise with arrival: the look ends at the first message that is too young.
-        """DELETE FROM outbox WHERE id IN (
-             SELECT id FROM outbox WHERE received_at < ?1 AND finished_at < ?1
-                AND id < coalesce((SELECT id FROM outbox WHERE received_at >= ?1 ORDER BY id LIMIT 1), 1 << 62)
-              ORDER BY id LIMIT ?2)""",
-        (before, most),
-    ).rowcount
+    old: list[int] = []
+    for id_, received_at, finished_at in db.execute("SELECT id, received_at, finished_at FROM outbox ORDER BY id"):
+        if received_at >= before or len(old) == most:  # ids rise with arrival
+            break
+        if finished_at and finished_at < before:
+            old.append(id_)
+    return db.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(old),)).rowcount
 
 
 def _attempt(outcome: Outcome) -> tuple[str, str | None, str | None] | None:

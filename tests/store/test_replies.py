@@ -48,6 +48,29 @@ async def test_each_part_is_marked_before_and_after_its_send(desk: Desk) -> None
     assert await desk.states(ANA) == {"question": "done"}
 
 
+async def test_a_plan_can_begin_its_first_send_in_the_same_breath(open_desk: OpenDesk) -> None:
+    """A commit less on the way; within the person's limit, as ever."""
+    desk = await open_desk(pair_limit=PairLimit(6.0, 1))
+    await desk.say(ANA, "question")
+    lease = await desk.lease()
+    parts, admission = await desk.store.plan(lease, "answer", ["one", "two"], begin=True)
+    assert isinstance(admission, Permit)
+    assert admission.callback.endswith(".1")
+    assert await desk.told(ANA) == [("one", "sending", None), ("two", "planned", None)]
+    assert isinstance(await desk.cant_begin(lease, parts[1]), Wait)
+    await desk.settle(lease, Done(desk.receipt(parts[0])))
+    await desk.say(ANA, "and?", sent=9)
+    _, admission = await desk.store.plan(await desk.lease(), "answer", ["late"], begin=True)
+    assert isinstance(admission, Wait)
+    assert (await desk.told(ANA))[-1] == ("late", "planned", None)
+
+
+async def test_a_plan_of_nothing_begins_nothing(desk: Desk) -> None:
+    """A handler may have nothing to say."""
+    await desk.say(ANA, "question")
+    assert await desk.store.plan(await desk.lease(), "answer", [], begin=True) == ([], None)
+
+
 async def test_a_receipt_can_be_stored_by_itself(desk: Desk) -> None:
     """Where a limit stops the turn after a send."""
     lease, (one, _) = await planned(desk, "one", "two")
