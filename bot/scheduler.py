@@ -86,15 +86,15 @@ class Scheduler:
                 raise
             settling = asyncio.ensure_future(self._store.settle(lease, outcome, claim=not self._stopping))
             try:
-                lease = await asyncio.shield(settling)
+                following = await asyncio.shield(settling)
             except asyncio.CancelledError:
-                following = await settling
-                if following is not None:
+                if (following := await settling) is not None:
                     await self._store.settle(following, Released(), claim=False)
                 raise
             except Exception:  # what was to follow can't be claimed: what ended is stored all the same
                 await self._store.settle(lease, outcome, claim=False)
                 raise
+            lease = following
 
     async def _outcome(self, lease: Lease) -> Outcome:
         began = time.perf_counter()
