@@ -30,7 +30,7 @@ from bot.store.replies import PairLimit
 from bot.store.store import Store
 from bot.store.turns import Budget
 from bot.systemd import notify
-from bot.turn import Rules, Turn
+from bot.turn import Turn
 from bot.web.admin import admin_app
 from bot.web.guard import Guard
 from bot.web.public import public_app
@@ -144,7 +144,7 @@ class Daemon:
             reader=graph,
             handler=handler,
             clock=self._clock,
-            rules=rules_of(config),
+            config=config,
         )
         return Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
 
@@ -176,25 +176,6 @@ def budget_of(config: Config) -> Budget:
     """Read the day's budget and the prices from the configuration."""
     openai = config.openai
     return Budget(config.limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million)
-
-
-def rules_of(config: Config) -> Rules:
-    """Read what a turn goes by from the configuration."""
-    queue, limits, replies = config.queue, config.limits, config.replies
-    return Rules(
-        max_attempts=queue.max_attempts,
-        max_age_seconds=queue.max_age_seconds,
-        backoff_base_seconds=queue.backoff_base_seconds,
-        backoff_max_seconds=queue.backoff_max_seconds,
-        lease_seconds=queue.lease_seconds,
-        history_messages=config.openai.history_messages,
-        history_characters=config.openai.history_characters,
-        answers_per_hour=limits.answers_per_user_per_hour,
-        answers_per_day=limits.answers_per_user_per_day,
-        reply_error=replies.error,
-        reply_unsupported=replies.unsupported,
-        reply_limit=replies.limit,
-    )
 
 
 def _openai_handler(config: Config, clock: Clock) -> Handler:

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
 
 from bot.backoff import backoff_seconds
-from bot.clock import Clock, seconds_after
+from bot.clock import Clock
+from bot.config import Config
 from bot.domain import (
     Answer,
     Cancelled,
@@ -50,36 +50,18 @@ class Reader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The figures of bot.toml that a turn goes by."""
-
-    max_attempts: int
-    max_age_seconds: float
-    backoff_base_seconds: float
-    backoff_max_seconds: float
-    lease_seconds: float
-    history_messages: int
-    history_characters: int
-    answers_per_hour: int
-    answers_per_day: int
-    reply_error: str
-    reply_unsupported: str
-    reply_limit: str
-
-
 class Turn:
     """Answer a leased message. Every way out is an Outcome."""
 
     def __init__(
-        self, *, store: Store, sender: Sender, reader: Reader, handler: Handler, clock: Clock, rules: Rules
+        self, *, store: Store, sender: Sender, reader: Reader, handler: Handler, clock: Clock, config: Config
     ) -> None:
         self._store = store
         self._sender = sender
         self._reader = reader
         self._handler = handler
         self._clock = clock
-        self._rules = rules
+        self._config = config
 
     async def run(self, lease: Lease) -> Outcome:
         """Bring a message to its outcome; the handler may take `lease_seconds`, each send what its client allows."""
@@ -94,27 +76,29 @@ class Turn:
             return Failed("expired")
         if lease.parts:
             return await self._deliver(lease, [part for part in lease.parts if part.kind != "answer"] or lease.parts)
-        if not lease.manual and now - lease.messages[0].sent_at > timedelta(seconds=self._rules.max_age_seconds):
+        if not lease.manual and now - lease.messages[0].sent_at > timedelta(seconds=self._config.queue.max_age_seconds):
             return Failed("expired")
-        if lease.crashes >= self._rules.max_attempts:
+        if lease.crashes >= self._config.queue.max_attempts:
             died = f"the daemon died {lease.crashes} times while answering it"
-            return await self._say(lease, "apology", [self._rules.reply_error], died)
+            return await self._say(lease, "apology", [self._config.replies.error], died)
         return await self._within_limits(lease)
 
     async def _within_limits(self, lease: Lease) -> Outcome:
-        now, rules = self._clock.now(), self._rules
+        now, limits, replies = self._clock.now(), self._config.limits, self._config.replies
         standing = await self._store.standing(lease.user_id)
-        if rules.answers_per_hour and standing.answers_hour >= rules.answers_per_hour:
+        if 0 < limits.answers_per_user_per_hour <= standing.answers_hour:
             log.warning("limit", user=f"u{lease.user_id}", limit="answers_per_user_per_hour", outcome="paused")
             return Released(pause=True, reason="limit_per_hour")
-        if rules.answers_per_day and standing.answers_day >= rules.answers_per_day:
+        if 0 < limits.answers_per_user_per_day <= standing.answers_day:
             if standing.limited_at and now - standing.limited_at < timedelta(days=1):
                 return Cancelled("limit_per_day")
-            return await self._say(lease, "notice", [rules.reply_limit], "limit_per_day", notice="limited_at")
+            return await self._say(lease, "notice", [replies.limit], "limit_per_day", notice="limited_at")
         if not any(message.body for message in lease.messages):
             if standing.noticed_at and now - standing.noticed_at < NOTICE_EVERY:
                 return Done()
-            return await self._say(lease, "notice", [rules.reply_unsupported], notice="noticed_at")
+            async with self._typing(lease):  # marks it read, at least
+                await asyncio.sleep(0)
+            return await self._say(lease, "notice", [replies.unsupported], notice="noticed_at")
         return await self._from_handler(lease)
 
     async def _from_handler(self, lease: Lease) -> Outcome:
@@ -126,13 +110,13 @@ class Turn:
         return await self._say(lease, "answer", bodies, answer=answer, duration_ms=spent)
 
     async def _ask(self, lease: Lease) -> Answer:
-        most, characters = self._rules.history_messages, self._rules.history_characters
+        most, characters = self._config.openai.history_messages, self._config.openai.history_characters
         while True:
             history = await self._store.history(lease.user_id, most, characters)
             lead = lease.messages[0]
             question = Question(f"m{lead.id}", lease.messages, history, lease.name)
             try:
-                async with asyncio.timeout(self._rules.lease_seconds):
+                async with asyncio.timeout(self._config.queue.lease_seconds):
                     return await self._handler.answer(question)
             except TimeoutError:
                 raise ServiceError("model", Kind.LATER, "no answer within queue.lease_seconds") from None
@@ -179,10 +163,10 @@ class Turn:
             return Failed("expired")
         if error.kind is Kind.UNREACHABLE:
             return Failed(error.reason)
-        return await self._say(lease, "apology", [self._rules.reply_error], error.reason)
+        return await self._say(lease, "apology", [self._config.replies.error], error.reason)
 
     def _wait_or_retry(self, error: ServiceError, lease: Lease) -> Outcome | None:
-        now, rules = self._clock.now(), self._rules
+        now, queue = self._clock.now(), self._config.queue
         match error.kind:
             case Kind.DOWN | Kind.REFUSED:
                 return Released(
@@ -192,18 +176,18 @@ class Turn:
                     probe_after_seconds=error.retry_after or 0.0,
                 )
             case Kind.PAIR:
-                return Released(seconds_after(now, error.retry_after or PAIR_SECONDS))
+                return Released(now + timedelta(seconds=error.retry_after or PAIR_SECONDS))
             case Kind.EVERYBODY:
-                until = seconds_after(now, error.retry_after or EVERYBODY_SECONDS)
+                until = now + timedelta(seconds=error.retry_after or EVERYBODY_SECONDS)
                 self._sender.hold(until)
                 return Released(until)
             case Kind.LATER if lease.probe:  # the circuit is open: nothing is spent
                 return Released(refused_by=error.service, reason=error.reason, code=error.code)
-            case Kind.LATER if lease.attempts + 1 < rules.max_attempts:
+            case Kind.LATER if lease.attempts + 1 < queue.max_attempts:
                 wait = backoff_seconds(
                     lease.attempts + 1,
-                    base=rules.backoff_base_seconds,
-                    maximum=rules.backoff_max_seconds,
+                    base=queue.backoff_base_seconds,
+                    maximum=queue.backoff_max_seconds,
                     retry_after=error.retry_after,
                 )
                 return Retry(wait, error.reason, error.code)
@@ -220,12 +204,7 @@ class Turn:
                     try:
                         await self._reader.mark_read(wamid, typing=True)
                     except ServiceError as error:
-                        log.debug(
-                            "typing",
-                            user=f"u{lease.user_id}",
-                            outcome=error.kind.name.lower(),
-                            code=error.code,
-                        )
+                        log.debug("typing", user=f"u{lease.user_id}", outcome=error.kind.name.lower(), code=error.code)
                 await self._clock.sleep(TYPING_SECONDS)
 
         typing = asyncio.create_task(keep(), name=f"typing-m{lease.messages[0].id}")
