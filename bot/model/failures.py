@@ -13,11 +13,10 @@ import openai
 from bot.backoff import asked_seconds
 from bot.errors import Kind, ServiceError
 
-_CAUSES: Final[tuple[tuple[type[BaseException], Kind, str, str], ...]] = (
+_CAUSES: Final = (
     (aiohttp.ClientConnectorDNSError, Kind.DOWN, "the model's address can't be resolved", "dns"),
-    (aiohttp.ClientSSLError, Kind.DOWN, "no TLS connection to the model's server", "tls"),
-    (aiohttp.ClientConnectorError, Kind.DOWN, "no connection to the model's server", "connect"),
-    (aiohttp.ConnectionTimeoutError, Kind.DOWN, "no connection to the model's server in time", "connect"),
+    (aiohttp.ClientSSLError, Kind.DOWN, "no TLS connection to the model", "tls"),
+    (aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError, Kind.DOWN, "no connection to the model", "connect"),
     (TimeoutError, Kind.LATER, "the model gave no answer in time", "timeout"),
     (aiohttp.ClientConnectionError, Kind.LATER, "the connection to the model was cut", "cut"),
     (aiohttp.ClientPayloadError, Kind.LATER, "the connection to the model was cut", "cut"),
@@ -25,18 +24,14 @@ _CAUSES: Final[tuple[tuple[type[BaseException], Kind, str, str], ...]] = (
 )
 # What a service does that answers with these codes, or else with these statuses.
 _MEANINGS: Final = (
-    (
-        "filters the message out",
-        Kind.MESSAGE,
-        "content_filter content_policy_violation invalid_prompt moderation_blocked",
-    ),
+    ("filters the message out", Kind.MESSAGE, "content_filter content_policy_violation moderation_blocked"),
     ("wants to be paid", Kind.REFUSED, "insufficient_quota billing_hard_limit_reached billing_not_active 402"),
     ("doesn't accept the API key", Kind.REFUSED, "invalid_api_key account_deactivated 401"),
     ("denies permission", Kind.REFUSED, "403"),
     ("doesn't know the model or the address", Kind.REFUSED, "model_not_found 404"),
     ("refuses us", Kind.REFUSED, "unsupported_parameter unknown_parameter 3xx 4xx"),
     ("finds the conversation too long", Kind.TOO_LONG, "context_length_exceeded 413"),
-    ("rejects the message", Kind.MESSAGE, "400 422"),
+    ("rejects the message", Kind.MESSAGE, "invalid_prompt 400 422"),
     ("has no time", Kind.LATER, "429"),
     ("is in trouble", Kind.LATER, "408 409 425 5xx"),
 )
@@ -56,8 +51,7 @@ _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 def from_exception(error: Exception) -> ServiceError:
     """Explain what the openai package, its transport or our own time limit raised."""
     if isinstance(error, openai.APIStatusError):
-        headers = error.response.headers
-        wait, known_as = asked_seconds(headers), request_id(headers)
+        wait, known_as = asked_seconds(error.response.headers), request_id(error.response.headers)
         return from_error(error.body, error.status_code, retry_after=wait, request_id=known_as)
     # On the aiohttp transport the package calls nearly all of these a timeout; the truth is further down.
     root: BaseException = error

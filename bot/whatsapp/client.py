@@ -1,5 +1,6 @@
 """Call the Graph API: send a text, mark a message read, ask about the number. Every failure is a ServiceError."""
 
+import re
 from collections.abc import Sequence
 
 import aiohttp
@@ -9,7 +10,6 @@ from bot.domain import Identity
 from bot.errors import Kind, ServiceError
 from bot.whatsapp.clean import Json, objects, opaque, section, telling, text
 from bot.whatsapp.codes import kind_of, pause_of
-from bot.whatsapp.numbers import rewrite
 from bot.whatsapp.signature import appsecret_proof
 from bot.whatsapp.webhook import Malformed, parse
 
@@ -20,8 +20,7 @@ _NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 class GraphClient:
     """One business number at the Graph API.
 
-    The session belongs to the caller; its connector should allow as many connections as turns run at once, or
-    waiting for one looks like a service that doesn't answer.
+    The session is the caller's; where its connector has too few connections, to wait for one looks like no answer.
     """
 
     def __init__(
@@ -49,28 +48,25 @@ class GraphClient:
 
         `callback` comes back in the statuses. Raises ServiceError; its kind is IN_DOUBT where the text may have gone.
         """
-        message: Json = {
+        message = {
             "messaging_product": "whatsapp",
             "recipient_type": "individual",
             **self._address(to),
             "type": "text",
             "text": {"preview_url": False, "body": body},
             "biz_opaque_callback_data": callback,
+            **({"context": {"message_id": quote}} if quote else {}),
         }
-        if quote:
-            message["context"] = {"message_id": quote}
         answer = await self._call("POST", f"{self._number}/messages", message, cut=Kind.IN_DOUBT)
-        accepted = objects(answer, "messages")
-        wamid = opaque(accepted[0].get("id")) if accepted else None
+        wamid = next((opaque(accepted.get("id")) for accepted in objects(answer, "messages")), None)
         if wamid is None:
             raise ServiceError("graph", Kind.IN_DOUBT, "WhatsApp answered 200 without the id of a message")
         return wamid
 
     async def mark_read(self, wamid: str, *, typing: bool) -> None:
         """Mark a user's message, and all before it, read; `typing` shows dots for 25 s or until the reply."""
-        read: Json = {"messaging_product": "whatsapp", "status": "read", "message_id": wamid}
-        if typing:
-            read["typing_indicator"] = {"type": "text"}
+        dots = {"typing_indicator": {"type": "text"}} if typing else {}
+        read = {"messaging_product": "whatsapp", "status": "read", "message_id": wamid, **dots}
         await self._call("POST", f"{self._number}/messages", read)
 
     async def phone_number(self) -> Json:
@@ -102,11 +98,11 @@ class GraphClient:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            what = telling(str(error)) or type(error).__name__
+            unsent = isinstance(error, _NOTHING_SENT)
+            kind, what = (Kind.DOWN, "can't be reached") if unsent else (cut, "gave no whole answer")
+            why = telling(str(error)) or type(error).__name__
             # `from None`: aiohttp's texts may hold the URL with its proof.
-            if isinstance(error, _NOTHING_SENT):
-                raise ServiceError("graph", Kind.DOWN, f"the Graph API can't be reached: {what}") from None
-            raise ServiceError("graph", cut, f"the Graph API's answer didn't arrive: {what}") from None
+            raise ServiceError("graph", kind, f"the Graph API {what}: {why}") from None
         try:
             answer = parse(raw)
         except Malformed:
@@ -116,6 +112,18 @@ class GraphClient:
         if response.status >= 300 or "error" in answer:
             raise _refusal(section(answer, "error"), response)
         return answer
+
+
+def rewrite(number: str, rules: Sequence[str]) -> str:
+    """Write a number as `to` wants it: by the first rule ("521########## > 52##########", # is a digit) that fits it.
+
+    Mexico's and Argentina's mobiles arrive with a digit that Meta doesn't always take back. Never for stored numbers.
+    """
+    for rule in rules:
+        source, _, target = rule.replace(" ", "").partition(">")
+        if found := re.fullmatch(source.replace("#", "([0-9])"), number):
+            return target.replace("#", "{}").format(*found.groups())
+    return number
 
 
 def _refusal(error: Json, response: aiohttp.ClientResponse) -> ServiceError:

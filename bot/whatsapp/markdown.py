@@ -76,11 +76,12 @@ class _Page:
                     self._add_code(token)
                 case "thead_open":
                     head = takewhile(lambda part: part.type != "thead_close", tokens)
-                    self._add(_row(_bold(part) for part in head if part.type == "inline"))
+                    self._add(" | ".join(_bold(part) for part in head if part.type == "inline").rstrip(" |"))
                 case "tbody_open" if token.map:
                     for row in self._source[slice(*token.map)]:  # the parser drops the cells that have no head
-                        cells = escapedSplit(row.lstrip(" \t>").removeprefix("|"))
-                        self._add(_row(_inline(_PARSER.parseInline(cell.strip())[0].children) for cell in cells))
+                        cells = (cell.strip() for cell in escapedSplit(row.lstrip(" \t>").removeprefix("|")))
+                        written = (_inline(_PARSER.parseInline(cell)[0].children) for cell in cells)
+                        self._add(" | ".join(written).rstrip(" |"))
                 case "td_open":
                     next(tokens)
                 case _:
@@ -116,10 +117,6 @@ class _Page:
         self._add(token.info.strip() if len(token.info.split()) > 1 else "")  # a single word is the language
         if token.content.strip():
             self.lines += [FENCE, *token.content.rstrip("\n").replace(FENCE, "'''").split("\n"), FENCE]
-
-
-def _row(cells: Iterable[str]) -> str:
-    return " | ".join(cells).rstrip(" |")
 
 
 def _bold(block: Token) -> str:

@@ -8,6 +8,7 @@ from bot.domain import Identity, Inbound
 from bot.whatsapp.clean import Json, compact, moment, objects, opaque, section, text
 
 _MANY = 50  # cards or items of one message that are read
+_MEDIA = ("image", "video", "document", "sticker", "audio")  # a sound has no caption, which reads ""
 # What Meta can't pass on may be no message at all; an edit is one: its author should know that it wasn't read.
 _NO_MESSAGES = ("reaction", "pin", "keep_in_chat", "poll_update")
 
@@ -98,11 +99,7 @@ def _join(between: str, *values: object) -> str:
 
 READERS: Final[Mapping[str, Callable[[Json], str | None]]] = {
     "text": lambda message: text(section(message, "text").get("body")),
-    # A sound has no caption: "".
-    **dict.fromkeys(
-        ("image", "video", "document", "sticker", "audio"),
-        lambda message: text(section(message, message["type"]).get("caption")),
-    ),
+    **dict.fromkeys(_MEDIA, lambda message: text(section(message, message["type"]).get("caption"))),
     "location": _location,
     "contacts": _contacts,
     "order": _order,

@@ -99,8 +99,7 @@ class _Translation:
         kind, wamid = type_of(message), opaque(message.get("id"))
         sender = contacts.person(message.get("from"), message.get("from_user_id"))
         if kind == "system":
-            what = text(section(message, "system").get("type"), 64)
-            self._identity(from_system(message), f"system message {what}")
+            self._identity(from_system(message), f"system message {text(section(message, 'system').get('type'), 64)}")
         elif wamid is None or sender is None:
             self.remark(f"skipped a message without {'an id' if wamid is None else 'a sender'}")
         else:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.whatsapp.numbers import rewrite
+from bot.whatsapp.client import rewrite
 
 RULES = ["521########## > 52##########", "549########## > 54##########"]
 
