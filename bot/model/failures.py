@@ -41,9 +41,9 @@ _SIGNS: Final = (
     (r"\A403 .*(?:flagged|moderation)", "content_filter"),
     (r"credit balance|insufficient (?:balance|credit|funds)", "insufficient_quota"),
     (r"api key not valid", "invalid_api_key"),
-    (r"context[ _](?:length|window|size)|maximum context|too many (?:input )?tokens", "context_length_exceeded"),
-    (r"maximum number of tokens|(?:prompt|input) is too long|reduce the length", "context_length_exceeded"),
-    (r"request too large", "context_length_exceeded"),
+    (r"context[ _](?:length|window|size)|maximum context|reduce the length", "context_length_exceeded"),
+    (r"too many (?:input )?tokens|maximum number of tokens", "context_length_exceeded"),
+    (r"(?:prompt|input) is too long|request too large", "context_length_exceeded"),
 )
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 

@@ -17,7 +17,6 @@ from bot.domain import Answer, Question
 from bot.model.answers import read_answer
 from bot.model.failures import from_exception, request_id
 
-CONNECT_SECONDS = 10.0
 QUOTE_CHARACTERS = 300
 
 
@@ -28,7 +27,7 @@ class OpenAIHandler:
     """
 
     def __init__(self, config: OpenAI, clock: Clock) -> None:
-        connect = min(CONNECT_SECONDS, config.timeout_seconds / 2)
+        connect = min(10.0, config.timeout_seconds / 2)
         self._client = openai.AsyncOpenAI(
             api_key=config.api_key.get_secret_value() or "none",  # a server at home needs no key, the package does
             base_url=config.base_url,
@@ -39,8 +38,7 @@ class OpenAIHandler:
         self._config = config
         self._clock = clock
         # OpenAI keeps what it isn't told not to; other servers refuse a parameter that they don't know.
-        host = urlsplit(config.base_url).hostname or ""
-        forget = config.api == "responses" or host.endswith(".openai.com")
+        forget = config.api == "responses" or (urlsplit(config.base_url).hostname or "").endswith(".openai.com")
         self._options = {"model": config.model, **({"store": False} if forget else {})}
 
     async def answer(self, question: Question) -> Answer:

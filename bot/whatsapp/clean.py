@@ -22,12 +22,10 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 def text(value: object, limit: int = TEXT_LIMIT) -> str:
     """Return a string (or a number as one), at most `limit` characters, without NULs and lone surrogates; else ""."""
-    if not isinstance(value, str):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return ""
-        value = str(value)
-    value = value[:limit]
-    return value if value.isascii() and "\x00" not in value else _UNSAFE.sub("\ufffd", value)
+    if type(value) not in (str, int, float):  # a bool is none of them
+        return ""
+    cut = str(value)[:limit]
+    return cut if cut.isascii() and "\x00" not in cut else _UNSAFE.sub("\ufffd", cut)
 
 
 def opaque(value: object) -> str | None:

@@ -13,9 +13,6 @@ from bot.whatsapp.codes import kind_of, pause_of
 from bot.whatsapp.signature import appsecret_proof
 from bot.whatsapp.webhook import Malformed, parse
 
-# Raised before a byte of the request left: refused, DNS, TLS, no connection in time.
-_NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-
 
 class GraphClient:
     """One business number at the Graph API.
@@ -98,7 +95,8 @@ class GraphClient:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            unsent = isinstance(error, _NOTHING_SENT)
+            # Before a byte of the request left: refused, DNS, TLS, no connection in time.
+            unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             kind, what = (Kind.DOWN, "can't be reached") if unsent else (cut, "gave no whole answer")
             why = telling(str(error)) or type(error).__name__
             # `from None`: aiohttp's texts may hold the URL with its proof.
@@ -131,11 +129,7 @@ def _refusal(error: Json, response: aiohttp.ClientResponse) -> ServiceError:
     code = int(number) if number.isascii() and number.isdecimal() else None
     message, details = text(error.get("message")), text(section(error, "error_data").get("details"))
     kind = kind_of(code, response.status, f"{message} {details}")
-    return ServiceError(
-        "graph",
-        kind,
-        f"WhatsApp answered {number or f'HTTP {response.status}'}: {telling(details or message) or 'no reason given'}",
-        code=number or None,
-        retry_after=asked_seconds(response.headers) or pause_of(kind, code),
-        request_id=opaque(error.get("fbtrace_id")),
-    )
+    what, why = number or f"HTTP {response.status}", telling(details or message) or "no reason given"
+    wait, trace = asked_seconds(response.headers) or pause_of(kind, code), opaque(error.get("fbtrace_id"))
+    reason = f"WhatsApp answered {what}: {why}"
+    return ServiceError("graph", kind, reason, code=number or None, retry_after=wait, request_id=trace)

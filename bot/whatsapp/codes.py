@@ -3,12 +3,9 @@
 Source: Meta's "Error codes" of the WhatsApp Cloud API and "Handle errors" of the Graph API, as of 2026.
 """
 
-from collections.abc import Mapping
-from typing import Final
-
 from bot.errors import Kind
 
-_CODES: Final[Mapping[Kind, tuple[int, ...]]] = {
+_CODES = {
     Kind.REFUSED: (
         *(0, 3, 10, 102, 190, *range(200, 300), 131005),  # token, permission
         *(33, 131037, 131042, 131045, 133010),  # number deleted or not registered, display name, payment
@@ -23,7 +20,7 @@ _CODES: Final[Mapping[Kind, tuple[int, ...]]] = {
     Kind.UNREACHABLE: (131021, 131026, 131030, 131049, 131050, 131062, 130472, 130497),
     Kind.MESSAGE: (100, 131008, 131009, 131051, 131052, 131053),
 }
-_KINDS: Final[Mapping[int, Kind]] = {code: kind for kind, codes in _CODES.items() for code in codes}
+_KINDS = {code: kind for kind, codes in _CODES.items() for code in codes}
 
 # Code 100 is our mistake in one message, but for these: every call would end so.
 _REFUSALS = ("appsecret_proof", "does not exist, cannot be loaded due to missing permissions")

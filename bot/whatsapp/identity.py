@@ -25,7 +25,11 @@ class Contacts:
     """The `contacts` of one webhook value: one list for all of its messages, in no promised order."""
 
     def __init__(self, value: Json) -> None:
-        people = [_card(card) for card in objects(value, "contacts")]
+        people = []
+        for card in objects(value, "contacts"):
+            profile = section(card, "profile")
+            name = text(profile.get("name") or profile.get("username"), 256).strip()
+            people.append(identity(card.get("wa_id"), card.get("user_id"), name or None))
         self._sole = people[0] if len(people) == 1 else None
         self._cards = {key: known for known in people if known for key in (known.phone, known.bsuid) if key}
 
@@ -41,12 +45,6 @@ class Contacts:
         if card is None or (said.bsuid and card.bsuid and said.bsuid != card.bsuid):
             return said
         return Identity(said.phone or card.phone, said.bsuid or card.bsuid, card.name)
-
-
-def _card(card: Json) -> Identity | None:
-    profile = section(card, "profile")
-    name = text(profile.get("name") or profile.get("username"), 256).strip()
-    return identity(card.get("wa_id"), card.get("user_id"), name or None)
 
 
 def from_system(message: Json) -> IdentityChange | None:

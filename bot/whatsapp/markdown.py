@@ -37,9 +37,9 @@ _PARSER = _Parser("js-default", {"maxNesting": DEEPEST}).disable(["reference", "
 def to_whatsapp(markdown: str) -> str:
     """Rewrite Markdown in WhatsApp's formatting.
 
-    Drops no word, but for a code block's language. Text over LONGEST characters, or nested deeper than DEEPEST, is
-    returned as it is. A code block begins and ends with a line that is just ```, whatever it stands in. A style that
-    WhatsApp would not show, because it begins or ends inside a word, loses its markers.
+    Drops no word but a code block's language; a block begins and ends with a line that is just ```, whatever it stands
+    in. A style that WhatsApp would not show, because it begins or ends inside a word, loses its markers. Text over
+    LONGEST characters, or nested deeper than DEEPEST, is returned as it is.
     """
     text = clean.text(markdown, len(markdown)).replace("\r\n", "\n").replace("\r", "\n")
     if len(text) > LONGEST:
@@ -62,6 +62,7 @@ class _Page:
         self._items: dict[int, tuple[str, int]] = {}  # by level: a list's last number, as written and as shown
 
     def write(self, tokens: Iterator[Token]) -> None:
+        """Write all blocks; code stands at the margin, whatever it is in."""
         for token in tokens:
             if self.lines and self.lines[-1] and token.map and not self._source[token.map[0] - 1].strip(" \t>"):
                 self.lines.append("")
@@ -73,7 +74,10 @@ class _Page:
                 case "hr":
                     self._add("———")
                 case "fence" | "code_block":
-                    self._add_code(token)
+                    # A single word after the fence is the language; more than that are words somebody wrote.
+                    self._add(token.info.strip() if len(token.info.split()) > 1 else "")
+                    if token.content.strip():
+                        self.lines += [FENCE, *token.content.rstrip("\n").replace(FENCE, "'''").split("\n"), FENCE]
                 case "thead_open":
                     head = takewhile(lambda part: part.type != "thead_close", tokens)
                     self._add(" | ".join(_bold(part) for part in head if part.type == "inline").rstrip(" |"))
@@ -99,9 +103,7 @@ class _Page:
                 self._margins.append(f"{number if token.info else ''}{token.markup.replace('*', '-')} ")
             case "blockquote_open":
                 self._margins.append("> ")
-            case "blockquote_close":
-                self._margins.pop()
-            case "list_item_close":
+            case "blockquote_close" | "list_item_close":
                 self._margins[-1] = self._margins[-1].replace("-", token.markup)  # of an empty item, as it was
                 self._add("")
                 self._margins.pop()
@@ -111,12 +113,6 @@ class _Page:
             if line or any(margin.strip(" >") for margin in self._margins):  # a list's sign stands even alone
                 self.lines.append(("".join(self._margins) + line).rstrip())
             self._margins = [margin if margin == "> " else " " * len(margin) for margin in self._margins]
-
-    def _add_code(self, token: Token) -> None:
-        """Put a block at the margin, whatever it stands in."""
-        self._add(token.info.strip() if len(token.info.split()) > 1 else "")  # a single word is the language
-        if token.content.strip():
-            self.lines += [FENCE, *token.content.rstrip("\n").replace(FENCE, "'''").split("\n"), FENCE]
 
 
 def _bold(block: Token) -> str:

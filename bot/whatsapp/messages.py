@@ -18,11 +18,10 @@ def inbound(message: Json, wamid: str, sender: Identity, phone_number_id: str) -
     kind, content, target = type_of(message), message, None
     if kind in ("edit", "revoke"):
         change = section(message, kind)
-        target, edited = opaque(change.get("original_message_id")), section(change, "message")
-        if kind == "edit" and target and edited:
+        edited = section(change, "message")
+        target = opaque(change.get("original_message_id")) if edited or kind == "revoke" else None
+        if target and kind == "edit":
             kind, content = type_of(edited), edited
-        elif kind == "edit":
-            target = None  # without an original or its new words it changes nothing
     body, question = read(content)
     answerable = question and target is None and "group_id" not in message
     sent_at = moment(message.get("timestamp"))

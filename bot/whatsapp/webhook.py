@@ -11,7 +11,6 @@ from bot.whatsapp.identity import Contacts, from_system, from_update
 from bot.whatsapp.messages import READERS, inbound, read, type_of
 
 _REMARKS = 20
-_CALLBACK_LIMIT = 512  # Meta's own, for biz_opaque_callback_data
 _DELIVERIES: dict[str, Delivery] = {delivery: delivery for delivery in get_args(Delivery)}
 _KNOWN_TYPES = READERS.keys() | {"edit", "revoke", "request_welcome"}
 # Fields that tell of the account, its numbers and templates, not of people, and how Meta writes what happened to them.
@@ -60,74 +59,73 @@ class _Translation:
         self.echoes: list[Echo] = []
         self.remarks: dict[str, int] = {}
 
-    def remark(self, said: str) -> None:
-        remark = telling(said, 190)
-        if remark not in self.remarks and len(self.remarks) >= _REMARKS - 1:
-            remark = "more remarks left out"
-        self.remarks[remark] = self.remarks.get(remark, 0) + 1
-
-    def each(self, holder: Json, key: str, take: Callable[[Json], None]) -> None:
+    def each(self, holder: Json, key: str, take: Callable[[Json], str | None]) -> None:
+        """Take all objects of a list; what is said in return, or why one can't be taken, is remarked."""
         found = holder.get(key, [])
         for item in found if isinstance(found, list) else [found]:
             try:
-                take(item) if isinstance(item, dict) else self.remark(f"skipped a part of {key}: not an object")
+                said = take(item) if isinstance(item, dict) else f"skipped a part of {key}: not an object"
             # Whatever odd parts may raise: a 500 would make Meta deliver the whole batch again for seven days.
             except Exception as error:
-                self.remark(f"skipped a part of {key}: {type(error).__name__}")
+                said = f"skipped a part of {key}: {type(error).__name__}"
+            if said:
+                remark = telling(said, 190)
+                if remark not in self.remarks and len(self.remarks) >= _REMARKS - 1:
+                    remark = "more remarks left out"
+                self.remarks[remark] = self.remarks.get(remark, 0) + 1
 
-    def change(self, change: Json) -> None:
+    def change(self, change: Json) -> str | None:
         field, value = text(change.get("field"), 64) or "(no field)", change.get("value")
         if not isinstance(value, dict):
-            self.remark(f"skipped {field}: no value")
-        elif field not in ("messages", "smb_message_echoes", "user_id_update"):
+            return f"skipped {field}: no value"
+        if field not in ("messages", "smb_message_echoes", "user_id_update"):
             # Copies and old messages (standby, history, smb_app_state_sync) must never be answered, too.
             events = _EVENT.findall(compact(value))[:6] if field.startswith(_NEWS) else ()
-            self.remark(f"{field}: {', '.join(events) or 'not used'}")
-        elif text(section(value, "metadata").get("phone_number_id")) != self._phone_number_id:
-            self.remark(f"{field} of another phone number: acknowledged and ignored")
+            return f"{field}: {', '.join(events) or 'not used'}"
+        if text(section(value, "metadata").get("phone_number_id")) != self._phone_number_id:
+            return f"{field} of another phone number: acknowledged and ignored"
+        contacts = Contacts(value)
+        if field == "messages":
+            self.each(value, "messages", lambda message: self._message(message, contacts))
+            self.each(value, "statuses", self._status)
+            self.each(value, "errors", lambda error: f"WhatsApp reports {_error(error)}")
         else:
-            contacts = Contacts(value)
-            if field == "messages":
-                self.each(value, "messages", lambda message: self._message(message, contacts))
-                self.each(value, "statuses", self._status)
-                self.each(value, "errors", lambda error: self.remark(f"WhatsApp reports {_error(error)}"))
-            else:
-                self.each(value, "message_echoes", lambda echo: self._echo(echo, contacts))
-                self.each(value, "user_id_update", lambda update: self._identity(from_update(update), field))
+            self.each(value, "message_echoes", lambda echo: self._echo(echo, contacts))
+            self.each(value, "user_id_update", lambda update: self._identity(from_update(update), field))
+        return None
 
-    def _message(self, message: Json, contacts: Contacts) -> None:
+    def _message(self, message: Json, contacts: Contacts) -> str | None:
         kind, wamid = type_of(message), opaque(message.get("id"))
         sender = contacts.person(message.get("from"), message.get("from_user_id"))
         if kind == "system":
-            self._identity(from_system(message), f"system message {text(section(message, 'system').get('type'), 64)}")
-        elif wamid is None or sender is None:
-            self.remark(f"skipped a message without {'an id' if wamid is None else 'a sender'}")
-        else:
-            self.messages.append(inbound(message, wamid, sender, self._phone_number_id))
-            if kind not in _KNOWN_TYPES:
-                self.remark(f"kept a message of the unknown type {kind}, not answered")
+            what = text(section(message, "system").get("type"), 64)
+            return self._identity(from_system(message), f"system message {what}")
+        if wamid is None or sender is None:
+            return f"skipped a message without {'an id' if wamid is None else 'a sender'}"
+        self.messages.append(inbound(message, wamid, sender, self._phone_number_id))
+        return None if kind in _KNOWN_TYPES else f"kept a message of the unknown type {kind}, not answered"
 
-    def _identity(self, change: IdentityChange | None, source: str) -> None:
+    def _identity(self, change: IdentityChange | None, source: str) -> str | None:
         if change is None:
-            self.remark(f"{source}: no one to be linked")
-        else:
-            self.changes.append(change)
+            return f"{source}: no one to be linked"
+        self.changes.append(change)
+        return None
 
-    def _status(self, status: Json) -> None:
+    def _status(self, status: Json) -> str | None:
         wamid, name = opaque(status.get("id")), text(status.get("status"), 32)
         if wamid is None or name not in _DELIVERIES:
-            self.remark(f"skipped a status {name or 'without a name'}")
-        else:
-            callback = text(status.get("biz_opaque_callback_data"), _CALLBACK_LIMIT) or None
-            error, at = "; ".join(map(_error, objects(status, "errors")[:3])), moment(status.get("timestamp"))
-            self.statuses.append(Status(wamid, _DELIVERIES[name], at, callback, error or None))
+            return f"skipped a status {name or 'without a name'}"
+        callback = text(status.get("biz_opaque_callback_data"), 512) or None  # Meta's own limit
+        error, at = "; ".join(map(_error, objects(status, "errors")[:3])), moment(status.get("timestamp"))
+        self.statuses.append(Status(wamid, _DELIVERIES[name], at, callback, error or None))
+        return None
 
-    def _echo(self, echo: Json, contacts: Contacts) -> None:
+    def _echo(self, echo: Json, contacts: Contacts) -> str | None:
         wamid, recipient = opaque(echo.get("id")), contacts.person(echo.get("to"), echo.get("to_user_id"))
         if wamid is None or recipient is None:
-            self.remark("skipped an echo without an id or a recipient")
-        else:
-            self.echoes.append(Echo(wamid, recipient, type_of(echo), read(echo)[0], moment(echo.get("timestamp"))))
+            return "skipped an echo without an id or a recipient"
+        self.echoes.append(Echo(wamid, recipient, type_of(echo), read(echo)[0], moment(echo.get("timestamp"))))
+        return None
 
 
 def _error(error: Json) -> str:
