@@ -102,6 +102,22 @@ async def test_a_circuit_closes_by_itself(world: World) -> None:
     assert world.rows("SELECT attempts FROM outbox") == [(0,)]
 
 
+async def test_a_probe_that_fails_in_another_way_spends_nothing(world: World) -> None:
+    """The service refused us, now it stumbles: its circuit stays open, the message keeps its attempts."""
+    world.emu.faults.add("error", service="model", status=401)
+    world.emu.faults.add("error", service="model", status=500, times=2)
+    async with world.running(queue={"max_attempts": 2}):
+        await world.emu.say(world.ana, "hi")
+        for probes in (0, 1):
+            await world.eventually(lambda n=probes: opened(world, "model") and opened(world, "model")[0][1] >= n)
+            await world.post("/api/circuits/model/try")
+        await world.eventually(lambda: not opened(world, "model") or opened(world, "model")[0][1] >= 2)
+        await world.post("/api/circuits/model/try")
+        assert await world.sent(1) == ["answer to: hi"]
+        await world.settled("done")
+    assert world.rows("SELECT attempts FROM outbox") == [(0,)]
+
+
 async def test_planned_answers_still_go_out_while_only_the_model_refuses(world: World) -> None:
     """What was answered before is sent, though nothing more can be asked."""
     emu = world.emu
