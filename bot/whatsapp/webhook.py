@@ -65,8 +65,7 @@ class _Translation:
         for item in found if isinstance(found, list) else [found]:
             try:
                 said = take(item) if isinstance(item, dict) else f"skipped a part of {key}: not an object"
-            # Whatever odd parts may raise: a 500 would make Meta deliver the whole batch again for seven days.
-            except Exception as error:
+            except Exception as error:  # of whatever kind: a 500 would bring the whole batch again for seven days
                 said = f"skipped a part of {key}: {type(error).__name__}"
             if said:
                 remark = telling(said, 190)
