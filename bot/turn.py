@@ -38,7 +38,6 @@ WINDOW = timedelta(hours=24)  # WhatsApp's: free text only so long after the per
 NOTICE_EVERY = timedelta(minutes=10)
 TYPING_SECONDS = 20.0  # the indicator goes after 25 s
 TYPING_GRACE_SECONDS = 2.0
-PAIR_SECONDS = 4.0
 EVERYBODY_SECONDS = 5.0
 
 
@@ -176,7 +175,7 @@ class Turn:
                     probe_after_seconds=error.retry_after or 0.0,
                 )
             case Kind.PAIR:
-                return Released(now + timedelta(seconds=error.retry_after or PAIR_SECONDS))
+                return Released(now + timedelta(seconds=error.retry_after or 0.0))
             case Kind.EVERYBODY:
                 until = now + timedelta(seconds=error.retry_after or EVERYBODY_SECONDS)
                 self._sender.hold(until)
