@@ -29,7 +29,7 @@ class Malformed(Exception):
 
 
 def parse(body: bytes) -> Json:
-    """Parse what Meta sends, webhook or answer. Raises Malformed for no JSON object in UTF-8, or one nested too deeply."""
+    """Parse what Meta sends, webhook or answer. Raises Malformed: no JSON object in UTF-8, or nested too deeply."""
     try:
         payload = _DECODER.decode(body.decode())
     except (ValueError, RecursionError):
