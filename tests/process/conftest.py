@@ -56,9 +56,9 @@ async def bot(tmp_path: Path, emu: Emulator) -> AsyncIterator[Bot]:
                 await made.close()
 
 
-@pytest.fixture(params=["preload", "vfs"])
+@pytest.fixture
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SlowDisk]:
-    """Give a disk that can be held, made in either way."""
-    made = SlowDisk(tmp_path / "disk", request.param)
+    """Give a disk that can be held; a test's indirect parameter says in which way it is made."""
+    made = SlowDisk(tmp_path / "disk", getattr(request, "param", "preload"))
     yield made
     made.release()

@@ -182,6 +182,15 @@ class Bot:
         self.emu.deliveries.hurry()
         return process
 
+    async def start_in_doubt(self) -> Process:
+        """Start while a send is in doubt; its status, if there is one, comes only after the daemon saw that it is."""
+        self.emu.settings.webhook_url = ""
+        process = await self.start()
+        await process.logged("turn", outcome="indoubt")
+        self.emu.settings.webhook_url = self.public_url + "/webhook"
+        self.emu.deliveries.hurry()
+        return process
+
     async def command(self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ended:
         """Run a command of bot to its end, e.g. `command("pause", "u1")`."""
         process = await asyncio.create_subprocess_exec(

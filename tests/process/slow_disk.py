@@ -1,6 +1,7 @@
 """A disk that can be held: the daemon's fsyncs wait, and each is noted."""
 
 import ctypes.util
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,11 +26,12 @@ class SlowDisk:
         assert compiler or shared, "apt install gcc: this Python brings an SQLite of its own"
         if compiler and (how == "preload" or not shared):
             library = folder / "slow_fsync.so"
-            command = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"]
+            command = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(library), str(SHIM), "-ldl"]
             subprocess.run(command, check=True)
             self.env = {"LD_PRELOAD": str(library)}
         else:
-            self.env = {"PYTHONPATH": str(WITHOUT_COMPILER)}
+            path = filter(None, (str(WITHOUT_COMPILER), os.environ.get("PYTHONPATH")))
+            self.env = {"PYTHONPATH": os.pathsep.join(path)}
         self.env |= {"SLOW_FSYNC_HOLD": str(self._hold), "SLOW_FSYNC_LOG": str(self._log)}
 
     def hold(self) -> None:

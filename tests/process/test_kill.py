@@ -4,21 +4,21 @@
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
 
 from bot.emulator import Emulator, StatusPlan
 from bot.emulator.openai_shapes import ModelRequest
-from tests.process.harness import Bot, Process, until
-from tests.process.slow_disk import SlowDisk
+from tests.process.harness import Bot, until, write_lock
 
 KILLS = int(os.environ.get("KILLS", "5"))
 ANA = "34600111222"
-WAL = "bot.db-wal"
 PATIENCE_SECONDS = 30.0 + 5 * KILLS  # a send in doubt waits confirm_seconds anew after each kill
 WAITING_MOST = 3  # messages that a user writes ahead of the answers
 
@@ -54,14 +54,14 @@ async def test_kills_under_load_lose_nothing_and_answer_nothing_twice(bot: Bot, 
             texts.append(f"{user} asks {number}")
             await emu.say(user, texts[-1])
 
+    def enough_calls(enough: int) -> bool:
+        return len(emu.log.of("graph")) >= enough
+
     async def kill_again_and_again() -> None:
         process = await bot.start()
         for _ in range(KILLS):
-            seen = len(emu.log.of("graph"))
-            more = dice.randint(1, 40)
-            await emu.wait_for(
-                lambda seen=seen, more=more: len(emu.log.of("graph")) >= seen + more, timeout=PATIENCE_SECONDS
-            )
+            enough = len(emu.log.of("graph")) + dice.randint(1, 40)
+            await emu.wait_for(partial(enough_calls, enough), timeout=PATIENCE_SECONDS)
             await asyncio.sleep(dice.random() * 0.02)
             await process.kill()
             process = await bot.start()
@@ -80,20 +80,15 @@ async def test_kills_under_load_lose_nothing_and_answer_nothing_twice(bot: Bot, 
     assert [line for process in bot.processes for line in process.lines if "Traceback" in line] == []
 
 
-async def killed_once(bot: Bot, process: Process) -> None:
-    """Kill, start again, and let it finish."""
-    await process.kill()
-    await bot.start()
-    await until(lambda: not bot.waiting(), seconds=10)
-
-
 async def test_a_kill_while_the_model_thinks_asks_it_again(bot: Bot, emu: Emulator) -> None:
     """Nobody saw the first answer; the message is blamed for the crash but spends no attempt."""
     emu.faults.add("hang", service="model")
     process = await bot.start()
     await emu.say(ANA, "hola")
     await emu.wait_for(lambda: emu.log.of("model"))
-    await killed_once(bot, process)
+    await process.kill()
+    await bot.start()
+    await until(lambda: not bot.waiting())
     assert_answered_once_in_order(emu, {ANA: ["hola"]})
     assert len(emu.log.of("model")) == 2
     assert bot.sql("SELECT state, attempts, crashes FROM outbox") == [("done", 0, 1)]
@@ -101,70 +96,56 @@ async def test_a_kill_while_the_model_thinks_asks_it_again(bot: Bot, emu: Emulat
 
 @pytest.mark.parametrize("went_out", [True, False])
 async def test_a_kill_during_a_send_is_settled_by_the_status(bot: Bot, emu: Emulator, went_out: bool) -> None:
-    """A part that a status names went out; one that none names within confirm_seconds is sent again, once."""
-    bot.configure(whatsapp={"confirm_seconds": 2.0 if went_out else 0.5})
-    emu.settings.statuses = StatusPlan(("sent",), (0.3,))
-    emu.faults.add("hang", contains="1 of 2", after=went_out)
+    """A part that a status names went out; one that none names within confirm_seconds is sent again, it alone."""
+    bot.configure(whatsapp={"confirm_seconds": 3.0 if went_out else 1.0})
+    emu.settings.statuses = StatusPlan(("sent",), (0.3,))  # later than the kill
+    emu.faults.add("hang", contains="1 of 2" if went_out else "2 of 2", after=went_out)
     emu.model.script.append("1 of 2 " + "a" * 3990 + "\n\n2 of 2")
     process = await bot.start()
     await emu.say(ANA, "hola")
-    await emu.wait_for(lambda: emu.log.of("graph.send"))
-    await killed_once(bot, process)
+    await emu.wait_for(lambda: len(emu.log.of("graph.send")) == (1 if went_out else 2))
+    await process.kill()
+    await bot.start_in_doubt()
+    await until(lambda: not bot.waiting())
     assert [text[:6] for text in emu.sends(ANA)] == ["1 of 2", "2 of 2"]
     assert len(emu.log.of("graph.send")) == (2 if went_out else 3)
     assert len(emu.log.of("model")) == 1, "the answer was planned before the first send"
     assert bot.sql("SELECT state, attempts, crashes FROM outbox") == [("done", 0, 0)]
 
 
-async def test_a_kill_between_two_parts_sends_the_second_alone(bot: Bot, emu: Emulator) -> None:
-    """The first part has its wamid; the second was being refused when the process died."""
-    emu.model.script.append("1 of 2 " + "a" * 3990 + "\n\n2 of 2")
-    emu.faults.add("hang", contains="2 of 2")
-    bot.configure(whatsapp={"confirm_seconds": 0.5})
+async def test_a_kill_before_the_plan_is_stored_asks_the_model_again(bot: Bot, emu: Emulator) -> None:
+    """The answer came, and somebody's lock kept it from being stored: no part of it may have gone out."""
+    with contextlib.ExitStack() as locked:
+
+        def answer(request: ModelRequest) -> str:
+            if len(emu.log.of("model")) == 1:
+                locked.enter_context(write_lock(bot))
+            return f"answer to: {request.text}"
+
+        emu.model.responder = answer
+        process = await bot.start()
+        await emu.say(ANA, "hola")
+        await process.logged("store can't write")
+        await process.kill()
+    assert emu.log.of("graph.send") == []
+    await bot.start()
+    await until(lambda: not bot.waiting())
+    assert_answered_once_in_order(emu, {ANA: ["hola"]})
+    assert len(emu.log.of("model")) == 2
+
+
+async def test_a_kill_before_the_wamid_is_stored_is_settled_by_the_status(bot: Bot, emu: Emulator) -> None:
+    """The Graph API's 200 was seen and lost: the part counts as in doubt, and is not sent again."""
+    bot.configure(whatsapp={"confirm_seconds": 3.0})
+    emu.settings.statuses = StatusPlan(("sent",), (0.8,))  # later than the kill
+    emu.faults.add("slow", seconds=0.3, after=True)
     process = await bot.start()
     await emu.say(ANA, "hola")
-    await emu.wait_for(lambda: len(emu.log.of("graph.send")) == 2)
-    await killed_once(bot, process)
-    assert [text[:6] for text in emu.sends(ANA)] == ["1 of 2", "2 of 2"]
-    assert len(emu.log.of("model")) == 1
-
-
-async def test_a_kill_before_the_plan_is_on_disk_lets_nothing_out(bot: Bot, emu: Emulator, disk: SlowDisk) -> None:
-    """No send begins before its plan is kept; whether the commit survived the process or not, one answer goes out."""
-
-    def answer(request: ModelRequest) -> str:
-        if len(emu.log.of("model")) == 1:
-            disk.hold()
-        return f"answer to: {request.text}"
-
-    emu.model.responder = answer
-    bot.configure(whatsapp={"confirm_seconds": 0.5})
-    process = await bot.start(env=disk.env)
-    await emu.say(ANA, "hola")
-    await until(lambda: disk.held(WAL))
-    assert emu.log.of("graph.send") == []
-    await process.kill()
-    disk.release()
-    await bot.start()
-    await until(lambda: not bot.waiting(), seconds=10)
-    assert_answered_once_in_order(emu, {ANA: ["hola"]})
-
-
-async def test_a_kill_before_the_wamid_is_on_disk_is_settled_by_the_status(
-    bot: Bot, emu: Emulator, disk: SlowDisk
-) -> None:
-    """The Graph API's 200 was seen and lost: the part counts as in doubt, and is not sent again."""
-    emu.settings.statuses = StatusPlan(("sent",), (1.5,))
-    emu.faults.add("slow", seconds=0.3, after=True)
-    process = await bot.start(env=disk.env)
-    await emu.say(ANA, "hola")
     await emu.wait_for(emu.sends)
-    disk.hold()  # the answer of the send is still to come
-    await until(lambda: disk.held(WAL))
-    assert [entry.status for entry in emu.log.of("graph.send")] == [200]
-    await process.kill()
-    disk.release()
-    await bot.start()
-    await until(lambda: not bot.waiting(), seconds=10)
+    with write_lock(bot):  # before the answer of the send
+        await process.logged("send", outcome="sent")
+        await process.kill()
+    await bot.start_in_doubt()
+    await until(lambda: not bot.waiting())
     assert_answered_once_in_order(emu, {ANA: ["hola"]})
     assert bot.sql("SELECT state, doubts, duplicates FROM replies") == [("sent", 0, None)]

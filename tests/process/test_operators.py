@@ -45,6 +45,13 @@ async def test_the_commands_count_at_once_while_the_daemon_runs(bot: Bot, emu: E
     await bot.start()
     await emu.say(ANA, "one")
     await answered(emu, "one")
+    for arguments, words in ((("pause", "u99"), "u99"), (("retry", "99"), "99"), (("retry", "1"), "done")):
+        ended = await bot.command(*arguments)
+        assert ended.code == 1
+        assert words in ended.err
+        assert len(ended.err.splitlines()) == 1
+    assert bot.sql("SELECT * FROM audit") == []
+
     await does(bot, "pause", "+" + ANA)
     await emu.say(ANA, "two")
     await line_moved(emu, "moved one")
@@ -117,24 +124,6 @@ async def test_a_command_that_can_t_work_says_why(bot: Bot, arguments: tuple[str
     assert not bot.database.exists()
 
 
-async def test_a_command_about_nobody_and_nothing_changes_nothing(bot: Bot, emu: Emulator) -> None:
-    """An unknown user, an unknown message, one that didn't fail: said in a sentence each."""
-    await bot.start()
-    await emu.say(ANA, "one")
-    await until(lambda: bot.states() == {"one": "done"})
-    for arguments, words in (
-        (("pause", "u99"), "u99"),
-        (("clear", "+34600999999"), "+34600999999"),
-        (("retry", "99"), "99"),
-        (("retry", "1"), "done"),
-    ):
-        ended = await bot.command(*arguments)
-        assert ended.code == 1
-        assert words in ended.err
-        assert len(ended.err.splitlines()) == 1
-    assert bot.sql("SELECT * FROM audit") == []
-
-
 async def by_hand(bot: Bot, statement: str) -> Ended:
     """Run a statement as people do: with the sqlite3 CLI, or where there is none with Python's sqlite3.
 
@@ -167,24 +156,3 @@ async def test_corrections_by_hand_count_at_once(bot: Bot, emu: Emulator) -> Non
     await answered(emu, "three")
     assert bot.states()["two"] == "cancelled"
     assert "answer to: two" not in emu.sends()
-
-
-async def test_what_only_the_daemon_may_do_is_refused_with_a_sentence(bot: Bot, emu: Emulator) -> None:
-    """Leasing by hand, and taking away what is being answered right now; the answer goes out as if nothing was."""
-    await bot.start()
-    await emu.say(ANA, "one")
-    await answered(emu, "one")
-    emu.faults.add("slow", service="model", seconds=1.0)
-    await emu.say(ANA, "two")
-    await until(lambda: bot.states()["two"] == "leased")
-    for statement, words in (
-        ("UPDATE outbox SET state = 'leased' WHERE body = 'one'", "only the daemon leases a message"),
-        ("UPDATE outbox SET state = 'pending' WHERE body = 'two'", "being answered right now"),
-        ("DELETE FROM outbox WHERE body = 'two'", "being answered right now"),
-    ):
-        ended = await by_hand(bot, statement)
-        assert ended.code != 0
-        assert words in ended.err
-    await answered(emu, "two")
-    assert await bot.processes[0].stop() == 0
-    assert bot.states() == {"one": "done", "two": "done"}
