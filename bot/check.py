@@ -44,14 +44,7 @@ async def check_online(config: Config) -> list[Finding]:
 
 async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
     """Ask for the number, which shows whether appsecret_proof fits, and whether the account is subscribed."""
-    graph = GraphClient(
-        session,
-        base_url=whatsapp.base_url,
-        api_version=whatsapp.api_version,
-        phone_number_id=whatsapp.phone_number_id,
-        access_token=whatsapp.access_token.get_secret_value(),
-        app_secret=whatsapp.app_secret.get_secret_value() if whatsapp.appsecret_proof else "",
-    )
+    graph = GraphClient(session, whatsapp)
     try:
         number = await graph.phone_number()
     except ServiceError as error:

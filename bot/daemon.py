@@ -72,7 +72,7 @@ class Daemon:
             self.insights = store.insights
             adopted = await store.adopt()
             session = await stack.enter_async_context(_session(config.queue.concurrency))
-            graph = self._graph(session)
+            graph = GraphClient(session, config.whatsapp)
             handler = self._handler or _openai_handler(config, self._clock)
             stack.push_async_callback(handler.close)
 
@@ -116,18 +116,6 @@ class Daemon:
             ),
             budget=budget_of(config),
             pair_limit=PairLimit(config.whatsapp.pair_interval_seconds, config.whatsapp.pair_burst),
-        )
-
-    def _graph(self, session: aiohttp.ClientSession) -> GraphClient:
-        whatsapp = self._config.whatsapp
-        return GraphClient(
-            session,
-            base_url=whatsapp.base_url,
-            api_version=whatsapp.api_version,
-            phone_number_id=whatsapp.phone_number_id,
-            access_token=whatsapp.access_token.get_secret_value(),
-            app_secret=whatsapp.app_secret.get_secret_value() if whatsapp.appsecret_proof else "",
-            number_rules=whatsapp.number_rules,
         )
 
     def _scheduler(

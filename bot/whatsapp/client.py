@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from bot.backoff import asked_seconds
+from bot.config import WhatsApp
 from bot.domain import Identity
 from bot.errors import Kind, ServiceError
 from bot.whatsapp.clean import Json, objects, opaque, section, telling, text
@@ -20,24 +21,15 @@ class GraphClient:
     The session is the caller's; where its connector has too few connections, to wait for one looks like no answer.
     """
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        *,
-        base_url: str,
-        api_version: str,
-        phone_number_id: str,
-        access_token: str,
-        app_secret: str = "",
-        number_rules: Sequence[str] = (),
-        timeout_seconds: float = 10.0,
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, whatsapp: WhatsApp, *, timeout_seconds: float = 10.0) -> None:
+        token, secret = whatsapp.access_token.get_secret_value(), whatsapp.app_secret.get_secret_value()
         self._session = session
-        self._root = f"{base_url.rstrip('/')}/{api_version}"
-        self._number = phone_number_id
-        self._proof = f"?appsecret_proof={appsecret_proof(app_secret, access_token)}" if app_secret else ""
-        self._headers = {"Authorization": f"Bearer {access_token}"}
-        self._rules = tuple(number_rules)
+        self._root = f"{whatsapp.base_url}/{whatsapp.api_version}"
+        self._number = whatsapp.phone_number_id
+        signed = whatsapp.appsecret_proof and secret
+        self._proof = f"?appsecret_proof={appsecret_proof(secret, token)}" if signed else ""
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._rules = whatsapp.number_rules
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2)
 
     async def send_text(self, to: Identity, body: str, *, callback: str, quote: str | None = None) -> str:

@@ -19,6 +19,7 @@ from bot.clock import SystemClock
 from bot.config import Config
 from bot.domain import Inbound, Message, Question, Utterance
 from bot.web.server import runner
+from bot.whatsapp.client import GraphClient
 from bot.whatsapp.webhook import parse, translate
 from tests.bench import load, rig
 
@@ -29,7 +30,7 @@ class Bare:
     """Parse a webhook, show "typing…", ask the model, send the answer; forget everything but the last words."""
 
     def __init__(self, config: Config, session: Any, answered: "Synchronized[int]", told: "Synchronized[int]") -> None:
-        self._graph = daemon.Daemon(config)._graph(session)
+        self._graph = GraphClient(session, config.whatsapp)
         self._handler = daemon._openai_handler(config, SystemClock())
         self._history: dict[str, list[Utterance]] = defaultdict(list)
         self._slots = asyncio.Semaphore(CONCURRENCY)

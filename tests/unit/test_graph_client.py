@@ -9,7 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
+from bot.config import WhatsApp
 from bot.domain import Identity
 from bot.emulator import Emulator, Settings, StatusPlan
 from bot.errors import Kind, ServiceError
@@ -39,16 +41,15 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 def client_of(session: aiohttp.ClientSession, base_url: str, **changed: Any) -> GraphClient:
     """Build a client for a server of the test."""
-    arguments: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "base_url": base_url,
-        "api_version": "v26.0",
         "phone_number_id": "106540352242922",
-        "access_token": TOKEN,
-        "app_secret": SECRET,
+        "access_token": SecretStr(TOKEN),
+        "app_secret": SecretStr(SECRET),
         "number_rules": RULES,
-        "timeout_seconds": 2.0,
     }
-    return GraphClient(session, **{**arguments, **changed})
+    seconds = changed.pop("timeout_seconds", 2.0)
+    return GraphClient(session, WhatsApp(**{**settings, **changed}), timeout_seconds=seconds)
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ async def test_each_call_is_signed_where_the_app_requires_it(
     await signed.phone_number()
     await signed.subscribed_apps("102290129340398")
     for secret in ("", "another app's"):
-        error = await failure(send(client_of(session, emulator.graph_url, app_secret=secret)))
+        error = await failure(send(client_of(session, emulator.graph_url, app_secret=SecretStr(secret))))
         assert (error.kind, error.code) == (Kind.REFUSED, "100")
         assert "appsecret_proof" in error.reason
 
