@@ -108,13 +108,14 @@ class Scheduler:
             log.exception("turn broke", user=f"u{lease.user_id}", message=lease.messages[0].id)
             defect = "an error inside the bot, see its log"
             outcome = Retry(2.0**lease.attempts, defect) if lease.attempts < BREAKS_MOST else Failed(defect)
-        line = log.warning if isinstance(outcome, Failed | Retry) else log.info
+        error = getattr(outcome, "error", None) or getattr(outcome, "reason", None) or None
+        line = log.warning if error else log.info
         line(
             "turn",
             user=f"u{lease.user_id}",
             message=lease.messages[0].id,
             outcome=type(outcome).__name__.lower(),
-            error=getattr(outcome, "error", None) or getattr(outcome, "reason", None) or None,
+            error=error,
             ms=round((time.perf_counter() - began) * 1000),
         )
         return outcome

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from traceback import format_tb
 from typing import Any, Protocol
 
 import structlog
@@ -86,7 +87,6 @@ class Turn:
         now, limits, replies = self._clock.now(), self._config.limits, self._config.replies
         standing = await self._store.standing(lease.user_id)
         if 0 < limits.answers_per_user_per_hour <= standing.answers_hour:
-            log.warning("limit", user=f"u{lease.user_id}", limit="answers_per_user_per_hour", outcome="paused")
             return Released(pause=True, reason="limit_per_hour")
         if 0 < limits.answers_per_user_per_day <= standing.answers_day:
             if standing.limited_at and now - standing.limited_at < timedelta(days=1):
@@ -124,7 +124,10 @@ class Turn:
                     raise
                 most = len(history) // 2
             except Exception as error:  # an owner's handler may raise anything: it counts as "try later"
-                log.exception("handler failed", user=f"u{lease.user_id}", message=lead.id)
+                where = format_tb(error.__traceback__)  # not its own text, which may quote the message
+                log.error(
+                    "handler failed", user=f"u{lease.user_id}", message=lead.id, error=type(error).__name__, trace=where
+                )
                 raise ServiceError("model", Kind.LATER, f"the handler raised {type(error).__name__}") from error
 
     async def _say(

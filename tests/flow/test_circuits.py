@@ -34,6 +34,8 @@ async def assert_nothing_is_lost(world: World, service: str, fault: int) -> None
     await world.eventually(lambda: opened(world, service))
     await world.eventually(lambda: opened(world, service)[0][1] >= 1)  # and a probe failed
     assert emu.sends() == []
+    refused = world.logged("turn", outcome="released")
+    assert {line["log_level"] for line in refused if line["error"]} == {"warning"}
     assert world.rows("SELECT state, attempts FROM outbox WHERE state = 'failed' OR attempts > 0") == []
     status, ready = await world.get("/readyz")
     assert status == 503

@@ -1,5 +1,7 @@
 """Sends that may or may not have gone out: their statuses tell; where none does, they go again, a few times."""
 
+import time
+
 import pytest
 
 from bot.emulator import Fault, StatusPlan, payloads
@@ -207,3 +209,23 @@ async def test_a_doubt_outlives_a_restart(world: World) -> None:
         await world.sent(2)
         await world.settled("done")
     assert world.rows("SELECT attempts, crashes FROM outbox") == [(0, 0)]
+
+
+@pytest.mark.parametrize(("deaf_since", "seconds"), [("-10 seconds", 0.2), ("-2 minutes", 0.8)])
+async def test_after_a_longer_downtime_a_doubt_waits_longer(world: World, deaf_since: str, seconds: float) -> None:
+    """Counted from when webhooks can arrive again: Meta delivers what we missed only after a while."""
+    emu = world.emu
+    emu.settings.statuses = SILENT
+    emu.faults.add(CUT)
+    waits = {"confirm_seconds": 0.2, "confirm_after_downtime_seconds": 0.8}
+    async with world.running(whatsapp={"confirm_seconds": 30}):
+        await emu.say(world.ana, "hi")
+        await world.eventually(lambda: world.rows("SELECT 1 FROM outbox WHERE not_before_at IS NOT NULL"))
+    world.write("UPDATE outbox SET not_before_at = NULL")
+    world.write("UPDATE control SET listening_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?)", deaf_since)
+    async with world.running(whatsapp=waits):
+        ready = time.monotonic()
+        await world.sent(2)
+        await world.settled("done")
+    again = emu.log.of("graph.send")[1]
+    assert seconds - 0.1 <= again.began_at - ready <= seconds + 0.5

@@ -86,7 +86,7 @@ async def test_who_writes_too_much_in_an_hour_is_paused_and_it_is_logged(world: 
         await world.emu.batch([(world.ana, f"message {n}") for n in range(5)])
         await world.sent(3)
         await world.eventually(lambda: world.rows("SELECT 1 FROM users WHERE paused_at IS NOT NULL"))
-        (line,) = world.logged("limit")
+        (line,) = await world.eventually(lambda: world.logged("turn", error="limit_per_hour"))
         _, found = await world.get("/api/users/u1")
         assert (line["log_level"], line["user"]) == ("warning", "u1")
         assert (found["user"]["state"], found["user"]["depth"]) == ("paused", 2)

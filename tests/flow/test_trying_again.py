@@ -182,6 +182,18 @@ async def test_an_owners_handler_may_raise_anything(world: World) -> None:
     assert world.rows("SELECT attempts FROM outbox") == [(3,)]
 
 
+async def test_what_an_owners_handler_raises_is_logged_without_its_words(world: World) -> None:
+    """They may quote the message; where it happened is told all the same."""
+    async with world.running(handler=Broken(ValueError("can't answer: a private thing"))):
+        await world.emu.say(world.ana, "a private thing")
+        await world.sent(1)
+        await world.settled("done")
+    (line,) = world.logged("handler failed")
+    assert (line["log_level"], line["user"], line["message"], line["error"]) == ("error", "u1", 1, "ValueError")
+    assert "in answer" in "".join(line["trace"])
+    assert "exc_info" not in line
+
+
 async def test_an_answer_without_parts_says_nothing(world: World) -> None:
     """The message is done, the next one goes on."""
 
