@@ -4,7 +4,7 @@ Times are aware datetimes in UTC. Ids of people are our own integers (u17 outsid
 NULs and lone surrogates before they become one of these values (bot/whatsapp sees to it).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -259,28 +259,3 @@ class Released:
 
 
 Outcome = Done | Failed | Cancelled | Retry | InDoubt | Released
-
-
-# -- what people look at --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """An open circuit: which service, why, since when."""
-
-    service: Service
-    reason: str
-    opened_at: datetime
-    probe_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether messages can be answered, and why not, in words."""
-
-    reasons: tuple[str, ...] = field(default=())
-
-    @property
-    def ready(self) -> bool:
-        """True while nothing stands in the way."""
-        return not self.reasons

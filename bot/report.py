@@ -14,7 +14,7 @@ LONGEST_BODY = 300
 async def status_lines(insights: Insights, database: Path) -> list[str]:
     """Describe the queue: the state in words, what waits, who waits, what failed."""
     stats = await insights.queue_stats()
-    reasons = (await insights.readiness()).reasons
+    reasons = await insights.reasons()
     state = "Not answering:" if reasons else "Answering."
     if not daemon_runs(database):
         state = "The daemon is not running: what waits is answered once it runs."

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Readiness
 from bot.store.db import Database
 from bot.store.operators import WINDOW
 from bot.store.turns import Budget
@@ -132,15 +131,11 @@ class Insights:
             )
         )
 
-    async def readiness(self) -> Readiness:
-        """Say whether messages can be answered, as far as the file knows, and why not, in words."""
-        return await self._query(self._readiness)
+    async def reasons(self) -> list[str]:
+        """Say in words why messages can't be answered, as far as the file knows; nothing: they can."""
+        return await self._query(self._reasons)
 
-    async def ping(self) -> None:
-        """Read something: the database answers. Raises StoreUnavailable."""
-        await self._query(lambda db, _: db.execute("SELECT depth FROM control").fetchone())
-
-    def _readiness(self, db: sqlite3.Connection, now: datetime) -> Readiness:
+    def _reasons(self, db: sqlite3.Connection, now: datetime) -> list[str]:
         reasons = [
             f"{'WhatsApp' if row['service'] == 'graph' else 'the model'} can't be used since {row['opened_at']}: "
             f"{row['reason']}"
@@ -151,7 +146,7 @@ class Insights:
             reasons.append(f"everything is paused since {paused_at}")
         if self._budget.spent(db, now):
             reasons.append("the day's budget for the model is spent; it goes on at 00:00 UTC")
-        return Readiness(tuple(reasons))
+        return reasons
 
     async def _query(self, query: Callable[[sqlite3.Connection, datetime], T]) -> T:
         return await self._read(lambda db: query(db, self._clock.now()))

@@ -88,7 +88,7 @@ async def reasons_not_ready(health: Health, store: Store) -> list[str]:
     if store.trouble:
         reasons.append(f"the file can't be written: {store.trouble}")
     try:
-        reasons += (await store.insights.readiness()).reasons
+        reasons += await store.insights.reasons()
     except StoreError as error:
         reasons.append(f"the file can't be read: {error}")
     return reasons

@@ -107,7 +107,7 @@ async def test_everything_is_paused_and_resumed_by_hand(desk: Desk, path: Path) 
     await desk.say(ANA, "a")
     by_hand(path, "UPDATE control SET paused_at = datetime('now')")
     assert await desk.claim() == []
-    assert not (await desk.store.insights.readiness()).ready
+    assert await desk.store.insights.reasons()
     by_hand(path, "UPDATE control SET paused_at = NULL")
     assert words(await desk.claim()) == ["a"]
 

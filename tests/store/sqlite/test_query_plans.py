@@ -81,9 +81,8 @@ async def everything(desk: Desk) -> None:
     await insights.failures(10, "5")
     await insights.user(ana)
     await insights.find_user("u1")
-    await insights.readiness()
+    await insights.reasons()
     await insights.circuits()
-    await insights.ping()
     desk.tick(40 * 86_400)
     await desk.store.prune(30, 100)
 

@@ -177,9 +177,8 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "look for failures": (nothing, lambda at: at.store.insights.failures(10)),
     "look at a user": (nothing, lambda at: at.store.insights.user(3)),
     "find a user": (nothing, lambda at: at.store.insights.find_user(f"+{phone(at.last)}")),
-    "readiness": (nothing, lambda at: at.store.insights.readiness()),
+    "reasons": (nothing, lambda at: at.store.insights.reasons()),
     "circuits": (nothing, lambda at: at.store.insights.circuits()),
-    "ping": (nothing, lambda at: at.store.insights.ping()),
 }
 
 
