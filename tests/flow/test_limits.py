@@ -1,5 +1,6 @@
 """WhatsApp's limits of sends, and the limits of bot.toml: who waits, who doesn't, and what is said about it."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -33,10 +34,10 @@ async def test_a_pair_limit_of_whatsapp_delays_this_user_alone(world: World) -> 
 @pytest.mark.parametrize("per_second", [0, 80])
 @pytest.mark.parametrize("code", [130429, 80007])
 async def test_a_limit_of_the_number_makes_everybody_wait(world: World, code: int, per_second: int) -> None:
-    """Nobody sends before the time is up; the model may be asked meanwhile, no attempt is spent."""
+    """Nobody sends before the time is up; who waits holds no slot, and no attempt is spent."""
     emu = world.emu
     emu.faults.add("error", code=code, headers={"Retry-After": "1"})
-    async with world.running(whatsapp={"sends_per_second": per_second}):
+    async with world.running(queue={"concurrency": 1}, whatsapp={"sends_per_second": per_second}):
         await emu.say(world.ana, "one")
         await world.eventually(lambda: world.rows("SELECT 1 FROM outbox WHERE not_before_at IS NOT NULL"))
         await emu.say(world.bea, "two")
@@ -140,6 +141,29 @@ async def test_numbers_outside_allow_and_inside_deny_are_kept_and_never_answered
         await world.settled("ignored", "ignored", "done")
     assert emu.sends() == [f"answer to: hello from {world.ana.name}"]
     assert [entry.user for entry in emu.log.of("graph.read")] == [world.ana.wa_id]
+
+
+async def test_what_is_turned_away_at_a_full_queue_is_delivered_again_and_answered(world: World) -> None:
+    """503 until there is room; statuses are taken all the same, so that it empties."""
+    emu = world.emu
+    emu.settings.redelivery_tries = 100
+    people = [emu.customer(f"Customer {n}", wa_id=f"3460020000{n:02}") for n in range(12)]
+    async with world.running(queue={"max_depth_total": 3, "concurrency": 2}):
+        await asyncio.gather(*(emu.say(who, f"hello from {who.name}") for who in people))
+        await world.sent(12)
+        await world.settled(*["done"] * 12)
+    assert {entry.status for entry in emu.log.of("webhook")} == {200, 503}
+    assert sorted(emu.sends()) == sorted(f"answer to: hello from {who.name}" for who in people)
+
+
+async def test_who_floods_the_queue_is_stored_and_answered_up_to_the_limit(world: World) -> None:
+    """The rest is cancelled, acknowledged all the same; others are not affected."""
+    async with world.running(queue={"max_depth_per_user": 2}):
+        await world.post("/api/pause")
+        await world.emu.batch([(world.ana, f"message {n}") for n in range(4)] + [(world.bea, "hello")])
+        await world.post("/api/resume")
+        await world.settled("done", "done", "cancelled", "cancelled", "done")
+    assert world.rows("SELECT DISTINCT error FROM outbox WHERE state = 'cancelled'") == [("over_limit",)]
 
 
 # -- what this version can't read
