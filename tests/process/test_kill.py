@@ -17,7 +17,7 @@ from bot.emulator import Emulator, StatusPlan
 from bot.emulator.openai_shapes import ModelRequest
 from tests.process.harness import Bot, until, write_lock
 
-KILLS = int(os.environ.get("KILLS", "5"))
+KILLS = int(os.environ.get("KILLS", "4"))
 ANA = "34600111222"
 PATIENCE_SECONDS = 30.0 + 5 * KILLS  # a send in doubt waits confirm_seconds anew after each kill
 WAITING_MOST = 3  # messages that a user writes ahead of the answers

@@ -45,13 +45,6 @@ async def test_the_commands_count_at_once_while_the_daemon_runs(bot: Bot, emu: E
     await bot.start()
     await emu.say(ANA, "one")
     await answered(emu, "one")
-    for arguments, words in ((("pause", "u99"), "u99"), (("retry", "99"), "99"), (("retry", "1"), "done")):
-        ended = await bot.command(*arguments)
-        assert ended.code == 1
-        assert words in ended.err
-        assert len(ended.err.splitlines()) == 1
-    assert bot.sql("SELECT * FROM audit") == []
-
     await does(bot, "pause", "+" + ANA)
     await emu.say(ANA, "two")
     await line_moved(emu, "moved one")
@@ -109,14 +102,11 @@ async def test_the_commands_count_at_the_next_start_while_the_daemon_is_down(bot
     ("arguments", "words"),
     [
         (("status",), "bot run"),
-        (("retry", "1"), "bot run"),
         (("pause",), "--all"),
-        (("retry",), "--all"),
-        (("retry", "x"), "'x'"),
     ],
 )
 async def test_a_command_that_can_t_work_says_why(bot: Bot, arguments: tuple[str, ...], words: str) -> None:
-    """No database, no user named, no number: a sentence, an exit code that isn't 0, and no file made."""
+    """No database, no user named: a sentence, an exit code that isn't 0, and no file made."""
     ended = await bot.command(*arguments)
     assert ended.code != 0
     assert words in ended.err
