@@ -4,15 +4,16 @@ import sqlite3
 
 from bot.store import replies
 
-# Whoever knows a wamid: only its author changes it, and only while nothing is planned for it.
+# Whoever knows a wamid: only its author changes it, and only while nothing is planned for it. The plus keeps SQLite
+# from looking through all that a person ever wrote.
 _NEWEST = f"""
 SELECT o.id, c.type, c.body, c.payload, c.sent_at
-  FROM outbox o JOIN outbox c
-    ON c.target_wamid = o.wamid AND c.phone_number_id = o.phone_number_id AND c.user_id = o.user_id
+  FROM outbox c JOIN outbox o
+    ON o.wamid = c.target_wamid AND o.phone_number_id = c.phone_number_id AND +o.user_id = +c.user_id
  WHERE {{which}} AND o.state = 'pending' AND NOT EXISTS
        (SELECT 1 FROM replies r WHERE r.outbox_id = o.id AND {replies.IN_PLAN})
  ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC LIMIT 1"""
-_OF_WAMID = _NEWEST.format(which="o.phone_number_id = ? AND o.wamid = ?")
+_OF_WAMID = _NEWEST.format(which="c.phone_number_id = ? AND c.target_wamid = ?")
 _OF_ID = _NEWEST.format(which="o.id = ?")
 
 
