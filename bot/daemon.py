@@ -190,6 +190,7 @@ def _listen(section: str, host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(BACKLOG)  # now: a port that is only bound can still be taken
         except OSError as error:
             raise StartError(
                 f"can't listen on {host} port {port}: {error.strerror}; stop what uses it, or set {section}.port"

@@ -108,11 +108,15 @@ async def test_it_ends_in_time_although_another_program_holds_the_write_lock(bot
 
 
 async def test_a_start_that_waits_for_the_file_can_be_ended(bot: Bot) -> None:
-    """Somebody holds the write lock: the daemon waits for it, but not beyond SIGTERM."""
+    """Somebody holds the write lock: the daemon waits for it, with its ports taken, but not beyond SIGTERM."""
     await (await bot.start()).stop()
     with write_lock(bot):
         process = await bot.launch()
         await process.logged("store can't write")
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", bot.public_port))
         assert await process.stop(seconds=GRACE_SECONDS) == 0
         assert "Traceback" not in process.output
     assert await (await bot.start()).stop() == 0
