@@ -210,7 +210,7 @@ def _apply_status(
             (status.error or "failed", status.wamid, id_),
         )
     else:
-        _mark_sent(db, id_, status.wamid, at)
+        _mark_sent(db, id_, status.wamid, at)  # in whole seconds: never before the send began
         if delivery != "failed" and _RANK[status.delivery] > _RANK[delivery]:
             db.execute("UPDATE replies SET delivery = ? WHERE id = ?", (status.delivery, id_))
     if state == "sending":
@@ -232,7 +232,7 @@ def _mark_sent(db: sqlite3.Connection, part_id: int, wamid: str, at: str) -> Non
     if state != "sent" or first is None:
         db.execute(
             """UPDATE replies SET state = 'sent', error = NULL, wamid = coalesce(wamid, ?),
-                                  sent_at = coalesce(sent_at, ?)
+                                  sent_at = coalesce(sent_at, max(?, coalesce(sending_at, '')))
                 WHERE id = ? AND delivery IS NOT 'failed'""",
             (wamid, at, part_id),
         )
