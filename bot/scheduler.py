@@ -10,7 +10,7 @@ import structlog
 
 from bot.bell import Bell
 from bot.clock import Clock, seconds_after
-from bot.domain import Failed, Lease, Outcome, Released, Retry
+from bot.domain import Done, Failed, Lease, Outcome, Released, Retry
 from bot.errors import StoreUnavailable
 from bot.store.store import LeaseLost, Store
 
@@ -36,7 +36,7 @@ class Scheduler:
         self._bell = bell
         self._clock = clock
         self._concurrency = concurrency
-        self._slots: set[asyncio.Task[None]] = set()
+        self._slots: set[asyncio.Task[Outcome | None]] = set()
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
 
@@ -60,12 +60,13 @@ class Scheduler:
 
     async def _claim_loop(self) -> None:
         while not self._stopping:
-            leases, following = await self._claim(self._concurrency - len(self._slots))
+            free = self._concurrency - len(self._slots)
+            leases, following = await self._claim(free)
             for lease in leases:
                 slot = asyncio.create_task(self._slot(lease), name=f"slot-m{lease.messages[0].id}")
                 self._slots.add(slot)
                 slot.add_done_callback(self._slot_ended)
-            if not leases:
+            if len(leases) < max(free, 1):
                 wait = (following - self._clock.now()).total_seconds() if following else LOOK_SECONDS
                 await self._bell.wait(min(max(wait, 0.001), LOOK_SECONDS))
 
@@ -76,8 +77,10 @@ class Scheduler:
             log.exception("claim broke")
             return (), None
 
-    async def _slot(self, first: Lease) -> None:
+    async def _slot(self, first: Lease) -> Outcome | None:
+        """Run turns until none can be claimed; return the last one's outcome."""
         lease: Lease | None = first
+        outcome: Outcome | None = None
         while lease is not None:
             try:
                 outcome = Released() if self._stopping else await self._outcome(lease)
@@ -95,6 +98,7 @@ class Scheduler:
                 await self._store.settle(lease, outcome, claim=False)
                 raise
             lease = following
+        return outcome
 
     async def _outcome(self, lease: Lease) -> Outcome:
         began = time.perf_counter()
@@ -120,8 +124,11 @@ class Scheduler:
         )
         return outcome
 
-    def _slot_ended(self, slot: asyncio.Task[None]) -> None:
+    def _slot_ended(self, slot: asyncio.Task[Outcome | None]) -> None:
+        error = None if slot.cancelled() else slot.exception()
+        # A slot that found nothing more to claim leaves nothing to look for, but what its outcome put off.
+        if error or slot.cancelled() or len(self._slots) >= self._concurrency or not isinstance(slot.result(), Done):
+            self._bell.ring()
         self._slots.discard(slot)
-        self._bell.ring()
-        if not slot.cancelled() and (error := slot.exception()) and not isinstance(error, StoreUnavailable):
+        if error and not isinstance(error, StoreUnavailable):
             log.error("slot broke", exc_info=error)

@@ -26,6 +26,7 @@ from bot.domain import (
     Released,
     ReplyKind,
     Retry,
+    Utterance,
 )
 from bot.errors import Kind, ServiceError
 from bot.sender import Sender
@@ -84,8 +85,8 @@ class Turn:
         return await self._within_limits(lease)
 
     async def _within_limits(self, lease: Lease) -> Outcome:
-        now, limits, replies = self._clock.now(), self._config.limits, self._config.replies
-        standing = await self._store.standing(lease.user_id)
+        now, limits, replies, openai = self._clock.now(), self._config.limits, self._config.replies, self._config.openai
+        standing = await self._store.standing(lease.user_id, openai.history_messages, openai.history_characters)
         if 0 < limits.answers_per_user_per_hour <= standing.answers_hour:
             return Released(pause=True, reason="limit_per_hour")
         if 0 < limits.answers_per_user_per_day <= standing.answers_day:
@@ -98,20 +99,18 @@ class Turn:
             async with self._typing(lease):  # marks it read, at least
                 await asyncio.sleep(0)
             return await self._say(lease, "notice", [replies.unsupported], notice="noticed_at")
-        return await self._from_handler(lease)
+        return await self._from_handler(lease, standing.history)
 
-    async def _from_handler(self, lease: Lease) -> Outcome:
+    async def _from_handler(self, lease: Lease, history: tuple[Utterance, ...]) -> Outcome:
         began = time.perf_counter()
         async with self._typing(lease):
-            answer = await self._ask(lease)
+            answer = await self._ask(lease, history)
         bodies = [part for text in answer.parts for part in split(to_whatsapp(text))]
         spent = round((time.perf_counter() - began) * 1000)
         return await self._say(lease, "answer", bodies, answer=answer, duration_ms=spent)
 
-    async def _ask(self, lease: Lease) -> Answer:
-        most, characters = self._config.openai.history_messages, self._config.openai.history_characters
+    async def _ask(self, lease: Lease, history: tuple[Utterance, ...]) -> Answer:
         while True:
-            history = await self._store.history(lease.user_id, most, characters)
             lead = lease.messages[0]
             question = Question(f"m{lead.id}", lease.messages, history, lease.name)
             try:
@@ -122,7 +121,7 @@ class Turn:
             except ServiceError as error:
                 if error.kind is not Kind.TOO_LONG or not history:
                     raise
-                most = len(history) // 2
+                history = history[(len(history) + 1) // 2 :]
             except Exception as error:  # an owner's handler may raise anything: it counts as "try later"
                 where = format_tb(error.__traceback__)  # not its own text, which may quote the message
                 log.error(

@@ -53,21 +53,23 @@ def adopt(db: sqlite3.Connection, now: datetime) -> int:
 
 
 def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> tuple[list[Lease], str | None]:
-    """Lease the heads of up to `free` users, longest ready first; also say when the next one gets ready, at most."""
+    """Lease the heads of up to `free` users, longest ready first; if there are fewer, say when one gets ready."""
     token = stamp(now)
     if free < 1 or db.execute("SELECT paused_at FROM control").fetchone()[0]:
         return [], None
     rows, probe = _next(db, free, token, may_ask=not budget.spent(db, now))
+    later = None
+    if len(rows) < free:
+        later = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (token,)).fetchone()[0]
     if not rows:
-        later = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (token,)).fetchone()
-        return [], later[0]
+        return [], later
     db.execute(
         """UPDATE outbox SET state = 'leased', leased_at = ?1, begun_at = coalesce(begun_at, ?1), not_before_at = NULL
             WHERE id IN (SELECT value FROM json_each(?2))""",
         (token, json.dumps([row[0] for row in rows])),
     )
     parts = _parts(db, rows)
-    return [_lease(db, row, token, tuple(parts.get(row[0], ())), probe) for row in rows], None
+    return [_lease(db, row, token, tuple(parts.get(row[0], ())), probe) for row in rows], later
 
 
 def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tuple[list[_Row], bool]:

@@ -197,7 +197,7 @@ def _apply_status(
     number: int | None,
     now: str,
 ) -> None:
-    id_, outbox_id, state, tries, _, delivery = row
+    id_, outbox_id, state, tries, known, delivery = row
     at = stamp(status.at) if status.at else now
     if status.delivery == "failed":
         older_try = number is not None and number < tries  # a newer one is under way or went out
@@ -210,7 +210,8 @@ def _apply_status(
             (status.error or "failed", status.wamid, id_),
         )
     else:
-        _mark_sent(db, id_, status.wamid, at)  # in whole seconds: never before the send began
+        if (state, known) != ("sent", status.wamid):
+            _mark_sent(db, id_, status.wamid, at)  # in whole seconds: never before the send began
         if delivery != "failed" and _RANK[status.delivery] > _RANK[delivery]:
             db.execute("UPDATE replies SET delivery = ? WHERE id = ?", (status.delivery, id_))
     if state == "sending":

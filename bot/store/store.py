@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Answer, Appended, Batch, Lease, Outcome, Part, Receipt, ReplyKind, Service, Utterance
+from bot.domain import Answer, Appended, Batch, Lease, Outcome, Part, Receipt, ReplyKind, Service
 from bot.errors import StoreFull
 from bot.store import claims, inbox, migrate, operators, outbox, replies, turns
 from bot.store.db import Database
@@ -104,7 +104,7 @@ class Store:
         return await self._db.keep(mark)
 
     async def claim(self, free: int) -> tuple[Sequence[Lease], datetime | None]:
-        """Lease up to `free` heads of line; when there are none, also the time when the next gets ready."""
+        """Lease up to `free` heads of line; when there are fewer, also say when the next one gets ready."""
         now = self._clock.now()
         leases, following = await self._db.keep(lambda db: claims.claim(db, free, now, self._budget))
         return leases, parse_stamp(following) if following else None
@@ -179,14 +179,10 @@ class Store:
         """Store that a send was refused: the part is planned again, or failed for good."""
         await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
 
-    async def history(self, user_id: int, messages: int, characters: int) -> tuple[Utterance, ...]:
-        """Return the newest utterances of a conversation, oldest first, within both bounds."""
-        return await self._db.read(lambda db: turns.history(db, user_id, messages, characters))
-
-    async def standing(self, user_id: int) -> turns.Standing:
-        """Return what a user had already, for the limits."""
+    async def standing(self, user_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
+        """Return what a user had already, and their newest utterances, oldest first, within both bounds."""
         now = self._clock.now()
-        return await self._db.read(lambda db: turns.standing(db, user_id, now))
+        return await self._db.read(lambda db: turns.standing(db, user_id, now, messages, characters))
 
     async def prune(self, keep_days: int, most: int) -> int:
         """Delete up to `most` messages that were decided over `keep_days` ago, with all that hangs on them."""

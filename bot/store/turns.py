@@ -12,12 +12,13 @@ from bot.store import replies
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Answers that a user got in the last hour and 24 hours, and when they last got a notice of each kind."""
+    """Answers that a user got in the last hour and 24 hours, when they last got each notice, and the conversation."""
 
     answers_hour: int
     answers_day: int
     noticed_at: datetime | None
     limited_at: datetime | None
+    history: tuple[Utterance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class Budget:
         return float(row[0] * self.input_price + row[1] * self.output_price) / 1_000_000
 
 
-def standing(db: sqlite3.Connection, user_id: int, now: datetime) -> Standing:
-    """Count what a user got; bounded by the limits themselves, as who reaches them gets no more."""
+def standing(db: sqlite3.Connection, user_id: int, now: datetime, messages: int, characters: int) -> Standing:
+    """Count what a user got (bounded by the limits themselves: who reaches them gets no more) and read the history."""
     hour, day = stamp(now - timedelta(hours=1)), stamp(now - timedelta(days=1))
     row = db.execute(
         """SELECT count(r.id) FILTER (WHERE planned_at > ?2), count(r.id), noticed_at, limited_at
@@ -51,7 +52,7 @@ def standing(db: sqlite3.Connection, user_id: int, now: datetime) -> Standing:
         (user_id, hour, day),
     ).fetchone()
     noticed, limited = (parse_stamp(text) if text else None for text in row[2:])
-    return Standing(row[0], row[1], noticed, limited)
+    return Standing(row[0], row[1], noticed, limited, history(db, user_id, messages, characters) if messages else ())
 
 
 def record_answer(db: sqlite3.Connection, outbox_id: int, answer: Answer, duration_ms: int, now: datetime) -> None:

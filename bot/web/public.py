@@ -81,7 +81,8 @@ class _Webhook:
             # The log says where, without the error's own text: it may quote a message.
             log.error("webhook failed", error=type(error).__name__, trace=format_tb(error.__traceback__))
             return _refuse(started, 503, "this went wrong inside")
-        self.bell.ring()
+        if appended.new:  # the end of a doubt, which a status may bring, is found at the next look
+            self.bell.ring()
         for remark in batch.remarks:
             log.warning("webhook remark", remark=remark)
         users = [f"u{user_id}" for user_id in appended.users[:MOST_USERS_IN_A_LINE]]

@@ -223,8 +223,8 @@ class Desk:
 
     async def history(self, who: str, messages: int = 20, characters: int = 24_000) -> list[tuple[str, str]]:
         """Return what the model would read of a conversation: role and words."""
-        spoken = await self.store.history(await self.id_of(who), messages, characters)
-        return [(utterance.role, utterance.text) for utterance in spoken]
+        standing = await self.store.standing(await self.id_of(who), messages, characters)
+        return [(utterance.role, utterance.text) for utterance in standing.history]
 
     async def message_id(self, who: str, body: str) -> int:
         """Return the id of a message by its words."""
