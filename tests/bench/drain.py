@@ -88,20 +88,25 @@ def _fresh(folder: Path, name: str, turn: Turn) -> Drained:
 
 
 async def _drain(path: Path, turn: Turn) -> Drained:
-    store, watch, finished = await Store.open(path, clock=SystemClock()), Watch(), asyncio.Event()
+    store, watch = await Store.open(path, clock=SystemClock()), Watch()
+    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def watched(lease: Lease) -> Outcome:
-        watch.begin(lease)
-        outcome = await turn(store, lease)
-        watch.end(lease)
-        if watch.ended >= SMALL[0]:
-            finished.set()
+        try:
+            watch.begin(lease)
+            outcome = await turn(store, lease)
+            watch.end(lease)
+        except Exception as error:  # the scheduler would try it again for ever
+            finished.set_exception(error)
+            raise
+        if watch.ended >= SMALL[0] and not finished.done():
+            finished.set_result(None)
         return outcome
 
     scheduler = Scheduler(store, watched, Bell(), SystemClock(), CONCURRENCY)
     began, busy = time.perf_counter(), time.process_time()
     scheduler.start()
-    await finished.wait()
+    await finished
     seconds, cpu = time.perf_counter() - began, time.process_time() - busy
     await scheduler.drain(5.0)
     await store.close()
