@@ -38,20 +38,28 @@ def rows(path: Path, query: str, *values: object) -> list[tuple[Any, ...]]:
 
 
 def check_sums(path: Path) -> None:
-    """Assert all that triggers keep: who is next, both depths, one lease a person."""
-    off = rows(path, "SELECT u.id, u.ready_at, r.ready_at FROM users u JOIN readiness r ON r.user_id = u.id"
-                     " WHERE u.ready_at IS NOT r.ready_at")  # fmt: skip
-    assert off == [], "ready_at is not what the view says"
-    off = rows(
-        path,
-        """SELECT u.id, u.depth, count(o.id) FROM users u
-             LEFT JOIN outbox o ON o.user_id = u.id AND o.state IN ('pending', 'leased')
-            GROUP BY u.id HAVING u.depth <> count(o.id)""",
-    )
-    assert off == [], "users.depth is off"
-    total = rows(path, "SELECT depth, (SELECT count(*) FROM outbox WHERE state IN ('pending', 'leased')) FROM control")
-    assert total[0][0] == total[0][1], "control.depth is off"
-    twice = rows(path, "SELECT user_id FROM outbox WHERE state = 'leased' GROUP BY user_id HAVING count(*) > 1")
-    assert twice == [], "somebody has two leases"
-    orphans = rows(path, "SELECT id FROM replies WHERE outbox_id NOT IN (SELECT id FROM outbox)")
-    assert orphans == [], "replies to messages that are gone"
+    """Assert all that triggers keep, as a connection of one's own sees it."""
+    with closing(sqlite3.connect(path)) as connection:
+        check_sums_of(connection)
+
+
+SUMS = {
+    "who is next": """SELECT u.id, u.ready_at, r.ready_at FROM users u JOIN readiness r ON r.user_id = u.id
+                       WHERE u.ready_at IS NOT r.ready_at""",
+    "depth of a user": """SELECT u.id, u.depth, count(o.id) FROM users u
+                            LEFT JOIN outbox o ON o.user_id = u.id AND o.state IN ('pending', 'leased')
+                           GROUP BY u.id HAVING u.depth <> count(o.id)""",
+    "depth of all": """SELECT depth FROM control
+                        WHERE depth <> (SELECT count(*) FROM outbox WHERE state IN ('pending', 'leased'))""",
+    "one lease a user": "SELECT user_id FROM outbox WHERE state = 'leased' GROUP BY user_id HAVING count(*) > 1",
+    "replies to messages that are gone": """SELECT id FROM replies WHERE outbox_id NOT IN (SELECT id FROM outbox)""",
+    "rows of users who are gone": """SELECT user_id FROM
+        (SELECT user_id FROM outbox UNION SELECT user_id FROM replies UNION SELECT user_id FROM user_ids)
+         WHERE user_id NOT IN (SELECT id FROM users)""",
+}
+
+
+def check_sums_of(connection: sqlite3.Connection) -> None:
+    """Assert that who is next, the depths and the leases are right, and that nothing hangs in the air."""
+    for what, query in SUMS.items():
+        assert connection.execute(query).fetchall() == [], what
