@@ -108,9 +108,9 @@ class Database:
         return done
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the reading connection (it can't write) and return its result. Raises StoreUnavailable."""
+        """Run `work` on the reading connection (it can't write), all at one moment. Raises StoreUnavailable."""
         try:
-            result: T = await self._reader._execute(work, self._reader._conn)
+            result: T = await self._reader._execute(_at_one_moment, self._reader._conn, work)
         except sqlite3.Error as error:
             raise StoreUnavailable(_words(error)) from error
         return result
@@ -227,6 +227,14 @@ def _run_together(connection: sqlite3.Connection, jobs: list[_Job]) -> Exception
             connection.execute("ROLLBACK")
         return error
     return None
+
+
+def _at_one_moment(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return work(connection)
+    finally:
+        connection.execute("COMMIT")
 
 
 async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connection:

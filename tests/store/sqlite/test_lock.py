@@ -107,6 +107,20 @@ async def test_readers_go_on(desk: Desk, terminal: Terminal) -> None:
     terminal.unlock()
 
 
+async def test_a_look_sees_one_moment(desk: Desk, path: Path) -> None:
+    """Figures of one answer fit together, whatever is written between two of its queries."""
+    await desk.say(ANA, "a1", "a2")
+
+    def look(db: sqlite3.Connection, _: object) -> tuple[int, int]:
+        depth = db.execute("SELECT depth FROM control").fetchone()[0]
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("UPDATE outbox SET state = 'cancelled'")
+        return depth, db.execute("SELECT count(*) FROM outbox WHERE state = 'pending'").fetchone()[0]
+
+    assert await desk.store.insights._query(look) == (2, 2)
+    assert await desk.depth() == 0
+
+
 async def test_who_reads_long_delays_no_writer(desk: Desk, path: Path) -> None:
     """A report in the terminal holds a snapshot only."""
     await desk.say(ANA, "a")
