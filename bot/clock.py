@@ -44,7 +44,8 @@ def stamp(moment: datetime) -> str:
 
 def parse_stamp(text: str) -> datetime:
     """Read a time that `stamp` (or a person with the sqlite3 CLI) wrote. Raises ValueError."""
-    return datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def seconds_after(moment: datetime, seconds: float) -> datetime:

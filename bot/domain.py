@@ -148,7 +148,12 @@ class Lease:
     error: str | None
     last_message_at: datetime
     parts: tuple[Part, ...] = ()
-    probe: bool = False
+    probes: tuple[Service, ...] = ()
+
+    @property
+    def probe(self) -> bool:
+        """Whether this turn tries out services whose circuits are open."""
+        return bool(self.probes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +217,13 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Set aside, with a reason; an apology, where one was due, is a reply that was decided before."""
+    """Set aside, with a reason; `attempts` is 1 where a try ended so. An apology that was due is decided already."""
 
     error: str
     receipt: Receipt | None = None
+    attempts: int = 0
+    code: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +241,7 @@ class Retry:
     after_seconds: float
     error: str
     code: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +264,7 @@ class Released:
     pause: bool = False
     reason: str = ""
     code: str | None = None
+    request_id: str | None = None
     probe_after_seconds: float = 0.0
 
 

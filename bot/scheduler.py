@@ -111,7 +111,7 @@ class Scheduler:
         except Exception:  # a defect of ours must not stop the other users: this message counts as "try later"
             log.exception("turn broke", user=f"u{lease.user_id}", message=lease.messages[0].id)
             defect = "an error inside the bot, see its log"
-            outcome = Retry(2.0**lease.attempts, defect) if lease.attempts < BREAKS_MOST else Failed(defect)
+            outcome = Retry(2.0**lease.attempts, defect) if lease.attempts < BREAKS_MOST else Failed(defect, attempts=1)
         error = getattr(outcome, "error", None) or getattr(outcome, "reason", None) or None
         line = log.warning if error else log.info
         line(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from traceback import format_tb
 from typing import Any, Protocol
@@ -136,7 +137,7 @@ class Turn:
         come_back = self._sender.come_back() if bodies else None
         parts, begun = await self._store.plan(lease, kind, bodies, begin=come_back is None, error=error, **facts)
         if kind == "apology" and not parts:  # a part of the answer may have gone out
-            return Failed(error or "failed")
+            return Failed(error or "failed", attempts=facts.get("attempts", 0))
         return await self._deliver(lease, parts, error, Wait(come_back) if come_back else begun)
 
     async def _deliver(
@@ -160,11 +161,16 @@ class Turn:
         """Map every kind of error to what becomes of the message: the one place that does."""
         if (outcome := self._wait_or_retry(error, lease)) is not None:
             return outcome
-        if error.kind is Kind.EXPIRED:
-            return Failed("expired")
-        if error.kind is Kind.UNREACHABLE:
-            return Failed(error.reason)
-        return await self._say(lease, "apology", [self._config.replies.error], error.reason)
+        if error.kind in (Kind.EXPIRED, Kind.UNREACHABLE):
+            outcome = Failed("expired" if error.kind is Kind.EXPIRED else error.reason, attempts=1)
+        else:
+            works = error.service if error.kind is Kind.MESSAGE else None
+            outcome = await self._say(
+                lease, "apology", [self._config.replies.error], error.reason, attempts=1, works=works
+            )
+        if isinstance(outcome, Failed):
+            outcome = replace(outcome, code=error.code, request_id=error.request_id)
+        return outcome
 
     def _wait_or_retry(self, error: ServiceError, lease: Lease) -> Outcome | None:
         now, queue = self._clock.now(), self._config.queue
@@ -174,6 +180,7 @@ class Turn:
                     refused_by=error.service,
                     reason=error.reason,
                     code=error.code,
+                    request_id=error.request_id,
                     probe_after_seconds=error.retry_after or 0.0,
                 )
             case Kind.PAIR:
@@ -182,7 +189,7 @@ class Turn:
                 until = now + timedelta(seconds=error.retry_after or EVERYBODY_SECONDS)
                 self._sender.hold(until)
                 return Released(until)
-            case Kind.LATER if lease.probe:  # the circuit is open: nothing is spent
+            case Kind.LATER if error.service in lease.probes:  # its circuit stays open: nothing is spent
                 return Released(refused_by=error.service, reason=error.reason, code=error.code)
             case Kind.LATER if lease.attempts + 1 < queue.max_attempts:
                 wait = backoff_seconds(
@@ -191,7 +198,7 @@ class Turn:
                     maximum=queue.backoff_max_seconds,
                     retry_after=error.retry_after,
                 )
-                return Retry(wait, error.reason, error.code)
+                return Retry(wait, error.reason, error.code, error.request_id)
         return None
 
     @contextlib.asynccontextmanager

@@ -41,7 +41,7 @@ CREATE INDEX user_ids_user ON user_ids (user_id);
 CREATE TABLE outbox (
   -- Each inbound message: the queue, and the conversation's log.
   -- pending -> leased -> done | failed | cancelled; ignored is kept for the conversation and never answered.
-  -- By hand: UPDATE outbox SET state='pending' WHERE id=7 (answer it again), SET state='cancelled' (don't).
+  -- By hand: UPDATE outbox SET state='pending' WHERE id=7 (a failed one: try again), SET state='cancelled' (don't).
   id              INTEGER PRIMARY KEY,
   phone_number_id TEXT NOT NULL,              -- the business number it came to
   wamid           TEXT NOT NULL,              -- WhatsApp's id of the message

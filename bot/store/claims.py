@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.clock import parse_stamp, stamp
-from bot.domain import Lease, Message, Part
+from bot.domain import Lease, Message, Service
 from bot.store import edits, replies, users
 from bot.store.turns import Budget
 
@@ -57,7 +57,7 @@ def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> t
     token = stamp(now)
     if free < 1 or db.execute("SELECT paused_at FROM control").fetchone()[0]:
         return [], None
-    rows, probe = _next(db, free, token, may_ask=not budget.spent(db, now))
+    rows, probes = _next(db, free, token, may_ask=not budget.spent(db, now))
     later = None
     if len(rows) < free:
         later = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (token,)).fetchone()[0]
@@ -68,12 +68,20 @@ def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> t
             WHERE id IN (SELECT value FROM json_each(?2))""",
         (token, json.dumps([row[0] for row in rows])),
     )
-    parts = _parts(db, rows)
-    return [_lease(db, row, token, tuple(parts.get(row[0], ())), probe) for row in rows], later
+    parts, leases = _parts(db, rows), []
+    for row in rows:
+        try:
+            leases.append(_lease(db, row, token, parts.get(row[0], []), probes))
+        except ValueError as error:  # a hand edit; it must not keep everybody else waiting
+            db.execute(
+                "UPDATE outbox SET state = 'failed', error = ?, leased_at = NULL, finished_at = ? WHERE id = ?",
+                (f"a date in the database can't be read: {error}", token, row[0]),
+            )
+    return leases, later
 
 
-def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tuple[list[_Row], bool]:
-    """Find whom to lease, and whether that is a probe: the one that an open circuit lets through when it is due.
+def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tuple[list[_Row], tuple[Service, ...]]:
+    """Find whom to lease, and the services that this one probes: an open circuit lets one through when it is due.
 
     Planned answers still go out while only the model is shut, or may not be asked.
     """
@@ -87,10 +95,10 @@ def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tupl
         for service in due if rows else ():
             db.execute("UPDATE circuits SET probing = ? WHERE service = ?", (rows[0][0], service))
         if rows:
-            return rows, True
+            return rows, tuple(due)
     if "graph" in shut:
-        return [], False
-    return _heads(db, _READY if may_ask and not shut else _PLANNED, free, now), False
+        return [], ()
+    return _heads(db, _READY if may_ask and not shut else _PLANNED, free, now), ()
 
 
 def _heads(db: sqlite3.Connection, query: str, free: int, now: str) -> list[_Row]:
@@ -98,24 +106,26 @@ def _heads(db: sqlite3.Connection, query: str, free: int, now: str) -> list[_Row
     return db.execute(query, {"now": now, "free": free, "suspect": suspect[0]}).fetchall()
 
 
-def _parts(db: sqlite3.Connection, rows: Sequence[_Row]) -> dict[int, list[Part]]:
-    parts: dict[int, list[Part]] = {}
+def _parts(db: sqlite3.Connection, rows: Sequence[_Row]) -> dict[int, list[_Row]]:
+    parts: dict[int, list[_Row]] = {}
     for outbox_id, *part in db.execute(
         f"""SELECT r.outbox_id, {replies.PART_COLUMNS} FROM json_each(?) CROSS JOIN outbox o ON o.id = value
               JOIN replies r ON r.outbox_id = o.id AND {replies.IN_PLAN} ORDER BY r.outbox_id, r.part""",
         (json.dumps([row[0] for row in rows]),),
     ):
-        parts.setdefault(outbox_id, []).append(replies.part_of(part))
+        parts.setdefault(outbox_id, []).append(tuple(part))
     return parts
 
 
-def _lease(db: sqlite3.Connection, row: _Row, token: str, parts: tuple[Part, ...], probe: bool) -> Lease:
+def _lease(
+    db: sqlite3.Connection, row: _Row, token: str, planned: Sequence[_Row], probes: tuple[Service, ...]
+) -> Lease:
     id_, wamid, kind, body, sent_at, received_at, phone_number_id, quoted = row[:8]
     user_id, name, attempts, crashes, manual, error, last_message_at = row[8:]
     quotes = _words_of(db, quoted, user_id, phone_number_id) if quoted else None
     message = Message(id_, wamid, kind, body, parse_stamp(sent_at), parse_stamp(received_at), quotes)
-    newest = parse_stamp(last_message_at)
-    return Lease((message,), user_id, name, token, attempts, crashes, bool(manual), error, newest, parts, probe)
+    newest, parts = parse_stamp(last_message_at), tuple(map(replies.part_of, planned))
+    return Lease((message,), user_id, name, token, attempts, crashes, bool(manual), error, newest, parts, probes)
 
 
 def _words_of(db: sqlite3.Connection, wamid: object, user_id: int, phone_number_id: str) -> str | None:

@@ -217,13 +217,13 @@ def _queue(db: sqlite3.Connection, user_id: int) -> list[Row]:
 def _conversation(db: sqlite3.Connection, user_id: int) -> list[Row]:
     rows = _rows(
         db,
-        """SELECT at, direction, kind, type, body, state, delivery, error, message_id FROM (
+        """SELECT at, direction, kind, type, body, state, delivery, error, message_id, wamid FROM (
              SELECT sent_at AS at, sent_at AS place, 0 AS part, 'in' AS direction, type AS kind, type, body, state,
-                    NULL AS delivery, error, id AS message_id
+                    NULL AS delivery, error, id AS message_id, wamid
                FROM (SELECT * FROM outbox WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2)
              UNION ALL
              SELECT coalesce(sent_at, sending_at, planned_at), planned_at, part, 'out', kind, type, body, state,
-                    delivery, error, outbox_id
+                    delivery, error, outbox_id, wamid
                FROM (SELECT * FROM replies WHERE user_id = ?1 ORDER BY planned_at DESC LIMIT ?2))
             ORDER BY place, direction, message_id, part""",
         user_id, CONVERSATION_MOST,
@@ -232,7 +232,7 @@ def _conversation(db: sqlite3.Connection, user_id: int) -> list[Row]:
 
 
 def _failure(row: Row, now: datetime) -> Row:
-    open_window = bool(row["last_message_at"]) and parse_stamp(row["last_message_at"]) > now - WINDOW
+    open_window = (row["last_message_at"] or "") > stamp(now - WINDOW)
     return {
         "id": row["id"],
         "user_id": f"u{row['user_id']}",
@@ -248,6 +248,7 @@ def _failure(row: Row, now: datetime) -> Row:
 
 
 def _age(text: str | None, now: datetime) -> float | None:
-    if text is None:
+    try:
+        return max(0.0, round((now - parse_stamp(text or "")) / timedelta(seconds=1), 3))
+    except ValueError:  # none, or a hand edit gone wrong
         return None
-    return max(0.0, round((now - parse_stamp(text)) / timedelta(seconds=1), 3))

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bot.clock import stamp
+from bot.clock import parse_stamp, stamp
 from bot.domain import Cancelled, Done, Failed, InDoubt, Lease, Outcome, Released, Retry
 from bot.store import edits, replies, users
 
@@ -43,8 +43,8 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
     lead = lease.messages[0].id
     changed = False
     match outcome:
-        case Failed(error=error):
-            changed = _decide(db, lease, "failed", error, now)
+        case Failed(error=error, attempts=attempts):
+            changed = _decide(db, lease, "failed", error, now, attempts=attempts)
         case Cancelled(error=error):
             changed = _decide(db, lease, "cancelled", error, now)
         case Retry(after_seconds=seconds, error=error):
@@ -53,6 +53,8 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
             changed = _give_back(db, lease, until if _in_doubt(db, lead) else None)
         case Released(until=moment):
             changed = _give_back(db, lease, moment)
+    if lease.probe:
+        _end_probe(db, lease)
     if not changed:
         return
     edits.apply_to(db, lead, stamp(now))
@@ -63,12 +65,12 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
         )
     if isinstance(outcome, Released) and outcome.refused_by:
         _open_circuit(db, outcome, now, probe=lease.probe)
-    if lease.probe:
-        _end_probe(db, lease)
     if (row := _attempt(outcome)) is not None:
+        request_id = getattr(outcome, "request_id", None)
         db.execute(
-            "INSERT INTO attempts (outbox_id, at, stage, outcome, code, error) VALUES (?, ?, 'turn', ?, ?, ?)",
-            (lead, stamp(now), *row),
+            """INSERT INTO attempts (outbox_id, at, stage, outcome, code, error, request_id, duration_ms)
+               VALUES (?, ?, 'turn', ?, ?, ?, ?, ?)""",
+            (lead, stamp(now), *row, request_id, round((now - parse_stamp(lease.token)) / timedelta(milliseconds=1))),
         )
 
 
@@ -90,8 +92,8 @@ def prune(db: sqlite3.Connection, before: str, most: int) -> int:
 
 def _attempt(outcome: Outcome) -> tuple[str, str | None, str | None] | None:
     match outcome:
-        case Failed(error=error):
-            return "failed", None, error
+        case Failed(error=error, code=code):
+            return "failed", code, error
         case Cancelled(error=error):
             return "cancelled", None, error
         case Retry(error=error, code=code):
@@ -103,11 +105,11 @@ def _attempt(outcome: Outcome) -> tuple[str, str | None, str | None] | None:
     return None
 
 
-def _decide(db: sqlite3.Connection, lease: Lease, state: str, error: str, now: datetime) -> bool:
+def _decide(db: sqlite3.Connection, lease: Lease, state: str, error: str, now: datetime, *, attempts: int = 0) -> bool:
     cursor = db.execute(
-        """UPDATE outbox SET state = ?, error = ?, finished_at = ?, leased_at = NULL
+        """UPDATE outbox SET state = ?, error = ?, finished_at = ?, leased_at = NULL, attempts = attempts + ?
             WHERE id = ? AND state = 'leased' AND leased_at = ?""",
-        (state, error, stamp(now), lease.messages[0].id, lease.token),
+        (state, error, stamp(now), attempts, lease.messages[0].id, lease.token),
     )
     return cursor.rowcount == 1
 

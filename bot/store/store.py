@@ -133,12 +133,15 @@ class Store:
         answer: Answer | None = None,
         duration_ms: int = 0,
         notice: Literal["noticed_at", "limited_at"] | None = None,
+        attempts: int = 0,
+        works: Service | None = None,
     ) -> tuple[list[Part], replies.Admission | None]:
         """Store what will be sent, before anything is: from here on the model is never asked again.
 
         `begin` marks the first part as being sent, too, as `begin_send` does: its answer is the second value.
         `error` is the reason that the row will end with after an apology or notice. No apology is planned, and
-        nothing returned, when a part of the answer may have gone out. Raises LeaseLost.
+        nothing returned, when a part of the answer may have gone out. `works` names a service that did what it was
+        asked, though it rejected this message. Raises LeaseLost.
         """
         now, lead = self._clock.now(), lease.messages[0].id
 
@@ -147,7 +150,9 @@ class Store:
             if kind == "apology" and replies.spoken(db, lead):
                 return [], None
             if kind != "answer":
-                db.execute("UPDATE outbox SET error = ? WHERE id = ?", (error, lead))
+                db.execute("UPDATE outbox SET error = ?, attempts = attempts + ? WHERE id = ?", (error, attempts, lead))
+            if works is not None:
+                replies.close_circuit(db, works)
             if notice is not None:
                 db.execute(f"UPDATE users SET {notice} = ? WHERE id = ?", (stamp(now), lease.user_id))
             if answer is not None:

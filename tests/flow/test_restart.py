@@ -154,8 +154,8 @@ async def test_starting_and_stopping_leaves_nothing_behind(world: World) -> None
     assert asyncio.all_tasks() - before == set()
 
 
-async def test_a_row_edited_into_nonsense_stops_the_line_only_until_it_is_mended(world: World) -> None:
-    """The daemon says so in its log and goes on by itself; what was being answered is stored."""
+async def test_a_row_edited_into_nonsense_fails_alone_and_can_be_mended(world: World) -> None:
+    """It shows among the failures; what was being answered is stored, and a retry answers it once it is mended."""
     emu, answering = world.emu, asyncio.Event()
 
     async def hold(_: Any) -> str:
@@ -170,8 +170,8 @@ async def test_a_row_edited_into_nonsense_stops_the_line_only_until_it_is_mended
         world.write("UPDATE users SET last_message_at = 'yesterday' WHERE phone = ?", world.ana.wa_id)
         answering.set()
         await world.sent(1, world.bea)
-        await world.eventually(lambda: world.logged("claim broke"))
-        await world.settled("done", "pending")
+        await world.settled("done", "failed")
         world.write("UPDATE users SET last_message_at = '2999-01-01T00:00:00.000Z'")
+        assert await world.post("/api/failures/retry") == (200, {"retried": 1})
         assert await world.sent(1, world.ana) == ["well"]
         await world.settled("done", "done")
