@@ -29,28 +29,26 @@ class Transport(Protocol):
 
 
 class NumberLimit:
-    """WhatsApp's limit of sends for the whole business number (GCRA): says how long a send has to wait.
+    """WhatsApp's limit of sends for the whole business number says how long a send has to wait.
 
     Whoever is sent away is told a time of their own, so that they don't all come back at the same moment.
     """
 
     def __init__(self, per_second: float, now: datetime) -> None:
         self._interval = timedelta(seconds=1 / per_second if per_second else 0)
-        self._burst = timedelta(seconds=1)
         self._full = self._told = now
 
     def take(self, now: datetime) -> datetime | None:
         """Take a send's place and return None; where there is none, return when to come back."""
-        full = max(self._full, now)
-        if full - self._burst <= now:
-            self._full = full + self._interval
+        if self._full <= now:
+            self._full = now + self._interval
             return None
-        self._told = max(self._told, full - self._burst) + self._interval
+        self._told = max(self._told + self._interval, self._full)
         return self._told
 
     def hold(self, until: datetime) -> None:
         """Let nobody send before `until`: the Graph API said so."""
-        self._full = max(self._full, until + self._burst)
+        self._full = max(self._full, until)
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ class OpenAIHandler:
     """
 
     def __init__(self, config: OpenAI, clock: Clock) -> None:
-        connect = min(10.0, config.timeout_seconds / 2)
+        connect = 10.0  # the whole call has its own limit; a short one must not make a busy machine look like no answer
         self._client = openai.AsyncOpenAI(
             api_key=config.api_key.get_secret_value() or "none",  # a server at home needs no key, the package does
             base_url=config.base_url,
