@@ -4,6 +4,7 @@ What only some need is imported by those: `bot status` answers without loading a
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ def main() -> None:
 
     USER is u17, a phone number (with or without +) or a business-scoped id. For --config there is $BOT_CONFIG, too.
     """
+    os.umask(0o077)  # the database holds what people wrote
 
 
 def _command(function: Callable[..., None]) -> click.Command:
@@ -135,7 +137,7 @@ def resume(path: Path, user: str | None, *, every: bool, skip: bool) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def clear(path: Path, user: str | None, *, yes: bool) -> None:
     """Cancel what waits of USER; without USER, of everybody. The messages stay in the database, unanswered."""
-    if user is None and not yes:
+    if user is None and not yes and sys.stdin.isatty():
         click.confirm("Cancel everything that waits, of every user?", abort=True)
     _, messages = _on_store(load(path), lambda store, user_id: store.clear(user_id, who=WHO), user)
     click.echo(f"Waiting messages cancelled: {messages}.")

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
@@ -176,18 +177,14 @@ def _how_to_set(key: str, variable: str | None = None) -> str:
 
 def _contradictions(config: Config) -> Iterator[str]:
     """Yield a line for what no key can say alone; it names all the keys concerned."""
-    server, admin, queue, openai = config.server, config.admin, config.queue, config.openai
+    server, admin, openai = config.server, config.admin, config.openai
     if admin.exposed and not admin.token:
         fix = _how_to_set("admin.token")
         yield f"admin.token is missing, and others than this machine can reach the status page; {fix}"
     if server.port == admin.port != 0 and (server.host == admin.host or {server.host, admin.host} & {"0.0.0.0", "::"}):
         yield f"admin.port must not be {admin.port} like server.port; give each listener a port of its own"
-    if queue.lease_seconds <= (model := openai.timeout_seconds):
-        why = f"must be more than openai.timeout_seconds ({model:g}): a turn asks the model and sends"
-        yield f"queue.lease_seconds {why}; write for example lease_seconds = {2 * model:g}"
-    if queue.backoff_max_seconds < (first := queue.backoff_base_seconds):
-        fix = "raise it, or lower queue.backoff_base_seconds"
-        yield f"queue.backoff_max_seconds must not be less than backoff_base_seconds ({first:g}); {fix}"
+    for word in sorted(set(Template(openai.instructions).get_identifiers()) - {"now", "name"}):
+        yield f"openai.instructions has ${word}, which nothing fills in; $now and $name are known, $$ is a $"
     if config.limits.cost_per_day and not openai.price_input_per_million + openai.price_output_per_million:
         fix = "set openai.price_input_per_million and openai.price_output_per_million"
         yield f"limits.cost_per_day limits nothing while both prices are 0; {fix}"

@@ -349,14 +349,17 @@ def test_pause_all_and_resume_all(folder: Path) -> None:
     assert "everything is paused" not in bot(folder, "status").output
 
 
-def test_clear_of_everybody_asks_first(folder: Path) -> None:
-    """No or no answer: nothing happens; --yes doesn't ask."""
+def test_clear_of_everybody_asks_whoever_sits_at_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No or no answer: nothing happens; --yes doesn't ask, and a script can't be asked."""
     with_store(folder, _some)
-    for typed in ("n\n", "\n", ""):
-        assert bot(folder, "clear", typed=typed).exit_code == 1
+    with monkeypatch.context() as terminal:
+        terminal.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+        for typed in ("n\n", "\n", ""):
+            assert bot(folder, "clear", typed=typed).exit_code == 1
     assert "Waiting: 2" in bot(folder, "status").output
     assert bot(folder, "clear", "u1").output == "Waiting messages cancelled: 0.\n"
-    assert bot(folder, "clear", "--yes").output == "Waiting messages cancelled: 2.\n"
+    assert bot(folder, "clear").output == "Waiting messages cancelled: 2.\n"
+    assert bot(folder, "clear", "--yes").output == "Waiting messages cancelled: 0.\n"
     assert "Waiting: 0" in bot(folder, "status").output
 
 

@@ -311,7 +311,7 @@ def test_a_token_in_the_wrong_place_is_not_shown(mistakes: Mistakes, key: str) -
 def test_every_mistake_is_said_at_once(mistakes: Mistakes) -> None:
     """Whoever repairs a file repairs it once: unknown names, types, ranges, contradictions, all layers."""
     lines = mistakes(
-        '[queue]\nconcurrency = "many"\nmax_atempts = 3\nlease_seconds = 10\n[store]\nkeep_days = 7\n[serverr]\n'
+        '[queue]\nconcurrency = "many"\nmax_atempts = 3\n[store]\nkeep_days = 7\n[serverr]\n'
         '[admin]\nhost = "0.0.0.0"\n[openai]\ninstructions_file = "nowhere.txt"\n',
         {"BOT_QUEUE__DRAIN": "1", "OPENAI_API_KEY": "two words"},
     )
@@ -323,10 +323,9 @@ def test_every_mistake_is_said_at_once(mistakes: Mistakes) -> None:
         "store.keep_days",
         "queue.concurrency",
         "admin.token",
-        "queue.lease_seconds",
         "openai.instructions_file",
     }
-    assert len(lines) == 9
+    assert len(lines) == 8
 
 
 def test_the_same_mistake_is_said_once(mistakes: Mistakes) -> None:
@@ -624,19 +623,11 @@ def test_two_listeners_want_two_ports(mistakes: Mistakes, read: Read) -> None:
     assert read("[server]\nport = 0\n[admin]\nport = 0\n")
 
 
-def test_a_lease_must_outlive_the_model(mistakes: Mistakes) -> None:
-    """A turn that asks the model and sends can't be done within the model's own time."""
-    (line,) = mistakes("[queue]\nlease_seconds = 60\n")
-    assert line == (
-        "queue.lease_seconds must be more than openai.timeout_seconds (60): a turn asks the model and sends; "
-        "write for example lease_seconds = 120"
-    )
-
-
-def test_the_longest_wait_must_not_be_shorter_than_the_first(mistakes: Mistakes) -> None:
-    """Backoff grows."""
-    (line,) = mistakes("[queue]\nbackoff_max_seconds = 1\n")
-    assert line.startswith("queue.backoff_max_seconds must not be less than backoff_base_seconds (2)")
+def test_what_nothing_fills_in_is_a_mistake(mistakes: Mistakes, read: Read) -> None:
+    """A Spanish shop writes $nombre, and the model would read it as it stands; prices stay prices."""
+    (line,) = mistakes('[openai]\ninstructions = "Hola $nombre, hoy es $now, todo cuesta $5"\n')
+    assert line.startswith("openai.instructions has $nombre, which nothing fills in")
+    assert read('[openai]\ninstructions = "Hola $name, todo cuesta $5 o $$USD"\n')
 
 
 def test_a_budget_wants_prices(mistakes: Mistakes, read: Read) -> None:
@@ -648,8 +639,8 @@ def test_a_budget_wants_prices(mistakes: Mistakes, read: Read) -> None:
 
 def test_a_contradiction_with_a_wrong_value_is_not_said(mistakes: Mistakes) -> None:
     """The default in its place is nobody's choice."""
-    (line,) = mistakes('[queue]\nlease_seconds = "long"\n[openai]\ntimeout_seconds = 300\n')
-    assert line.startswith("queue.lease_seconds must be a number")
+    (line,) = mistakes('[limits]\ncost_per_day = "much"\n')
+    assert line.startswith("limits.cost_per_day must be a number")
 
 
 # -- what `bot run` wants -------------------------------------------------------------------------------------------
