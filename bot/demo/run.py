@@ -68,7 +68,7 @@ async def _run(real_model: bool) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _demo(real_model: bool) -> AsyncIterator[None]:
+async def _demo(real_model: bool) -> AsyncIterator[Emulator]:
     settings = Settings(answers="assistant", model_delay_seconds=1.5, log_limit=1000)
     async with Emulator(settings) as emulator, contextlib.AsyncExitStack() as stack:
         config = _configure(emulator, real_model)
@@ -93,7 +93,7 @@ async def _demo(real_model: bool) -> AsyncIterator[None]:
             f"  Queue as JSON        {daemon.admin_url}/queue-stats\n\n"
             f"  The queue is in {config.store.path}: it survives a restart. Ctrl-C stops.\n"
         )
-        yield
+        yield emulator
 
 
 def _configure(emulator: Emulator, real_model: bool) -> Config:
