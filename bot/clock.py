@@ -39,7 +39,7 @@ class SystemClock:
 
 def stamp(moment: datetime) -> str:
     """Write a time as the database keeps it: `2026-11-24T10:41:07.123Z`; text order is time order."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def parse_stamp(text: str) -> datetime:

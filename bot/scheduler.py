@@ -12,7 +12,8 @@ from bot.bell import Bell
 from bot.clock import Clock, seconds_after
 from bot.domain import Done, Failed, Lease, Outcome, Released, Retry
 from bot.errors import StoreUnavailable
-from bot.store.store import LeaseLost, Store
+from bot.store.replies import LeaseLost
+from bot.store.store import Store
 
 log = structlog.get_logger(__name__)
 BREAKS_MOST = 5

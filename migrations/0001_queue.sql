@@ -74,7 +74,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_line ON outbox (user_id, begun_at IS NULL, sent_at, id) WHERE state = 'pending';
 CREATE UNIQUE INDEX outbox_one_lease ON outbox (user_id) WHERE state = 'leased';
 CREATE INDEX outbox_suspects ON outbox (state, user_id) WHERE crashes >= 2;
-CREATE INDEX outbox_waiting ON outbox (received_at) WHERE state IN ('pending', 'leased');
+CREATE INDEX outbox_waiting ON outbox (received_at) WHERE finished_at IS NULL;
 CREATE INDEX outbox_user ON outbox (user_id, finished_at);
 CREATE INDEX outbox_failed ON outbox (id) WHERE state = 'failed';
 CREATE INDEX outbox_failed_user ON outbox (user_id) WHERE state = 'failed';

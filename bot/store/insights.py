@@ -163,7 +163,7 @@ def _queue_stats(db: sqlite3.Connection, now: datetime) -> Row:
     active = db.execute("SELECT count(*) FROM users WHERE depth > 0").fetchone()[0]
     leased = db.execute("SELECT count(*) FROM outbox WHERE state = 'leased'").fetchone()[0]
     failed = db.execute("SELECT count(*) FROM outbox WHERE state = 'failed'").fetchone()[0]
-    oldest = db.execute("SELECT min(received_at) FROM outbox WHERE state IN ('pending', 'leased')").fetchone()[0]
+    oldest = db.execute("SELECT min(received_at) FROM outbox WHERE finished_at IS NULL").fetchone()[0]
     return {
         "totalMessages": depth,
         "activeUsers": active,

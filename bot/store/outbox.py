@@ -23,9 +23,8 @@ def settle(
     A receipt is recorded in any case: it happened outside.
     """
     text_now = stamp(now)
-    for _, outcome in ended:
-        if isinstance(outcome, Done | Failed | Cancelled) and outcome.receipt is not None:
-            replies.record_sent(db, outcome.receipt, text_now, overtaken)
+    receipts = [outcome.receipt for _, outcome in ended if isinstance(outcome, Done | Failed | Cancelled)]
+    replies.record_sent(db, [receipt for receipt in receipts if receipt], text_now, overtaken)
     db.executemany(
         """UPDATE outbox SET state = 'done', error = NULL, finished_at = ?, leased_at = NULL
             WHERE id = ? AND state = 'leased' AND leased_at = ?""",

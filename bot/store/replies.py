@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.clock import parse_stamp, stamp
-from bot.domain import Identity, Part, Receipt, ReplyKind, Status
+from bot.domain import Identity, Lease, Part, Receipt, ReplyKind, Status
 
 PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.sending_at, r.error"
 # Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.
@@ -21,6 +21,10 @@ IN_PLAN = "(r.kind = 'answer' OR r.planned_at >= o.begun_at)"
 _RANK = {None: 0, "sent": 1, "delivered": 2, "read": 3, "played": 4}
 OVERTAKEN_SECONDS = 60
 OVERTAKEN_MOST = 10_000
+
+
+class LeaseLost(Exception):
+    """Somebody else decided about the message meanwhile: its turn ends and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +89,43 @@ def part_of(row: Sequence[Any]) -> Part:
     return Part(id_, number, kind, body, state, tries, doubts, moment, error)
 
 
-def plan(db: sqlite3.Connection, outbox_id: int, kind: ReplyKind, bodies: Sequence[str], now: str) -> list[Part]:
-    """Add parts behind those that the message has; the model is never asked again from here on."""
-    user_id, last = db.execute(
-        "SELECT user_id, (SELECT max(part) FROM replies WHERE outbox_id = outbox.id) FROM outbox WHERE id = ?",
-        (outbox_id,),
+def plan(
+    db: sqlite3.Connection, lease: Lease, kind: ReplyKind, bodies: Sequence[str], limit: PairLimit | None, now: datetime
+) -> tuple[list[Part], Admission | None]:
+    """Add parts behind those that the message has; the model is never asked again from here on.
+
+    With a limit, the first of them is marked as sending, where it allows that. Raises LeaseLost.
+    """
+    outbox_id, text_now = lease.messages[0].id, stamp(now)
+    row = db.execute(
+        """SELECT u.id, u.phone, u.bsuid, u.pair_full_at, (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id)
+             FROM outbox o JOIN users u ON u.id = o.user_id
+            WHERE o.id = ? AND o.state = 'leased' AND o.leased_at = ?""",
+        (outbox_id, lease.token),
     ).fetchone()
-    parts = []
+    if row is None:
+        raise LeaseLost
+    if kind == "apology" and _spoken(db, outbox_id):
+        return [], None
+    user_id, phone, bsuid, full_at, last = row
+    begun: Admission | None = _wait(db, user_id, full_at, limit, now) if limit and bodies else None
+    parts: list[Part] = []
     for number, body in enumerate(bodies, (last or 0) + 1):
+        callback_id, begins = secrets.token_hex(12), limit is not None and begun is None
         cursor = db.execute(
-            """INSERT INTO replies (user_id, outbox_id, part, kind, body, state, callback_id, planned_at)
-               VALUES (?, ?, ?, ?, ?, 'planned', ?, ?)""",
-            (user_id, outbox_id, number, kind, body, secrets.token_hex(12), now),
-        )
+            """INSERT INTO replies (user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries,
+                                    sending_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (user_id, outbox_id, number, kind, body, "sending" if begins else "planned", callback_id, text_now, begins,
+             text_now if begins else None),
+        )  # fmt: skip
         assert cursor.lastrowid is not None
         parts.append(Part(cursor.lastrowid, number, kind, body, "planned", 0, 0, None))
-    return parts
+        if begins:
+            begun = Permit(Identity(phone, bsuid), f"{callback_id}.1")
+    return parts, begun
 
 
-def spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
+def _spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
     """Whether a part of the answer went out, or may have; what was planned besides is cancelled."""
     db.execute("UPDATE replies SET state = 'cancelled' WHERE outbox_id = ? AND state = 'planned'", (outbox_id,))
     found = db.execute(
@@ -124,13 +146,8 @@ def begin_send(db: sqlite3.Connection, part_id: int, token: str, limit: PairLimi
     if row is None or row[0] not in ("planned", "sending") or row[7] != token:
         return Settled(row[0] if row and row[7] == token else "cancelled")
     _, callback_id, tries, user_id, phone, bsuid, full_at, _ = row
-    if limit.interval_seconds and limit.burst:
-        interval = timedelta(seconds=limit.interval_seconds)
-        full = max(parse_stamp(full_at), now) if full_at else now
-        free_at = full - interval * (limit.burst - 1)
-        if free_at > now:
-            return Wait(free_at)
-        db.execute("UPDATE users SET pair_full_at = ? WHERE id = ?", (stamp(full + interval), user_id))
+    if (wait := _wait(db, user_id, full_at, limit, now)) is not None:
+        return wait
     db.execute(
         """UPDATE replies SET doubts = doubts + (state = 'sending'), state = 'sending', tries = tries + 1,
                               sending_at = ?, error = NULL WHERE id = ?""",
@@ -139,18 +156,31 @@ def begin_send(db: sqlite3.Connection, part_id: int, token: str, limit: PairLimi
     return Permit(Identity(phone, bsuid), f"{callback_id}.{tries + 1}")
 
 
-def record_sent(db: sqlite3.Connection, receipt: Receipt, now: str, overtaken: Overtaken) -> None:
-    """Store that the Graph API took a part; whatever else became of the turn, this is true."""
-    row = db.execute("SELECT outbox_id FROM replies WHERE id = ?", (receipt.part_id,)).fetchone()
-    if row is None:
-        return
-    _mark_sent(db, receipt.part_id, receipt.wamid, now)
-    db.execute(
-        "INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms) VALUES (?, ?, 'send', 'sent', ?)",
-        (row[0], now, receipt.duration_ms),
+def _wait(db: sqlite3.Connection, user_id: int, full_at: str | None, limit: PairLimit, now: datetime) -> Wait | None:
+    """Take a place in the limit for one user, or say when there is one."""
+    if not limit.interval_seconds or not limit.burst:
+        return None
+    interval = timedelta(seconds=limit.interval_seconds)
+    full = max(parse_stamp(full_at), now) if full_at else now
+    free_at = full - interval * (limit.burst - 1)
+    if free_at > now:
+        return Wait(free_at)
+    db.execute("UPDATE users SET pair_full_at = ? WHERE id = ?", (stamp(full + interval), user_id))
+    return None
+
+
+def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, overtaken: Overtaken) -> None:
+    """Store that the Graph API took parts; whatever else became of the turn, this is true."""
+    for receipt in receipts:
+        _mark_sent(db, receipt.part_id, receipt.wamid, now)
+        apply_statuses(db, overtaken.said_of(receipt.wamid), now, overtaken)
+    db.executemany(
+        """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms)
+           SELECT outbox_id, ?, 'send', 'sent', ? FROM replies WHERE id = ?""",
+        [(now, receipt.duration_ms, receipt.part_id) for receipt in receipts],
     )
-    close_circuit(db, "graph")
-    apply_statuses(db, overtaken.said_of(receipt.wamid), now, overtaken)
+    if receipts:
+        close_circuit(db, "graph")
 
 
 def refuse_part(db: sqlite3.Connection, part_id: int, error: str, *, final: bool) -> None:
@@ -223,17 +253,16 @@ def _apply_status(
 
 
 def _mark_sent(db: sqlite3.Connection, part_id: int, wamid: str, at: str) -> None:
-    state, first, duplicates = db.execute(
+    sent = """UPDATE replies SET state = 'sent', error = NULL, wamid = coalesce(wamid, ?),
+                                 sent_at = coalesce(sent_at, max(?, coalesce(sending_at, '')))
+               WHERE id = ? AND """
+    if db.execute(sent + "state = 'sending' AND wamid IS NULL", (wamid, at, part_id)).rowcount:
+        return
+    for state, first, duplicates in db.execute(
         "SELECT state, wamid, duplicates FROM replies WHERE id = ?", (part_id,)
-    ).fetchone()
-    if first not in (None, wamid):
+    ).fetchall():
         wamids = json.loads(duplicates or "[]")
-        if wamid not in wamids:
+        if first not in (None, wamid) and wamid not in wamids:
             db.execute("UPDATE replies SET duplicates = ? WHERE id = ?", (json.dumps([*wamids, wamid]), part_id))
-    if state != "sent" or first is None:
-        db.execute(
-            """UPDATE replies SET state = 'sent', error = NULL, wamid = coalesce(wamid, ?),
-                                  sent_at = coalesce(sent_at, max(?, coalesce(sending_at, '')))
-                WHERE id = ? AND delivery IS NOT 'failed'""",
-            (wamid, at, part_id),
-        )
+        if state != "sent" or first is None:
+            db.execute(sent + "delivery IS NOT 'failed'", (wamid, at, part_id))

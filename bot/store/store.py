@@ -18,10 +18,6 @@ WEBHOOK_PATIENCE_SECONDS = 5.0
 DEAF_SECONDS = 60.0
 
 
-class LeaseLost(Exception):
-    """Somebody else decided about the message meanwhile: its turn ends and changes nothing."""
-
-
 class Store:
     """Everything that is kept. Writes return when they are on disk."""
 
@@ -146,10 +142,8 @@ class Store:
         now, lead = self._clock.now(), lease.messages[0].id
 
         def work(db: sqlite3.Connection) -> tuple[list[Part], replies.Admission | None]:
-            _hold(db, lease)
-            if kind == "apology" and replies.spoken(db, lead):
-                return [], None
-            if kind != "answer":
+            planned = replies.plan(db, lease, kind, bodies, self._pair_limit if begin else None, now)
+            if kind != "answer" and planned[0]:
                 db.execute("UPDATE outbox SET error = ?, attempts = attempts + ? WHERE id = ?", (error, attempts, lead))
             if works is not None:
                 replies.close_circuit(db, works)
@@ -157,10 +151,7 @@ class Store:
                 db.execute(f"UPDATE users SET {notice} = ? WHERE id = ?", (stamp(now), lease.user_id))
             if answer is not None:
                 turns.record_answer(db, lead, answer, duration_ms, now)
-            parts = replies.plan(db, lead, kind, bodies, stamp(now))
-            if not begin or not parts:
-                return parts, None
-            return parts, replies.begin_send(db, parts[0].id, lease.token, self._pair_limit, now)
+            return planned
 
         return await self._db.keep(work)
 
@@ -170,7 +161,7 @@ class Store:
 
         def work(db: sqlite3.Connection) -> replies.Admission:
             if receipt is not None:
-                replies.record_sent(db, receipt, stamp(now), self._overtaken)
+                replies.record_sent(db, [receipt], stamp(now), self._overtaken)
             return replies.begin_send(db, part.id, lease.token, self._pair_limit, now)
 
         return await self._db.keep(work)
@@ -178,7 +169,7 @@ class Store:
     async def record_sent(self, receipt: Receipt) -> None:
         """Store that the Graph API took a part, where nothing else is to be stored with it."""
         now = stamp(self._clock.now())
-        await self._db.keep(lambda db: replies.record_sent(db, receipt, now, self._overtaken))
+        await self._db.keep(lambda db: replies.record_sent(db, [receipt], now, self._overtaken))
 
     async def refuse_part(self, part: Part, error: str, *, final: bool) -> None:
         """Store that a send was refused: the part is planned again, or failed for good."""
@@ -223,12 +214,3 @@ class Store:
     async def _act(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         now = self._clock.now()
         return await self._db.write(lambda db: work(db, now), give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
-
-
-def _hold(db: sqlite3.Connection, lease: Lease) -> None:
-    held = db.execute(
-        "SELECT 1 FROM outbox WHERE id = ? AND state = 'leased' AND leased_at = ?",
-        (lease.messages[0].id, lease.token),
-    ).fetchone()
-    if held is None:
-        raise LeaseLost

@@ -66,7 +66,7 @@ def record_answer(db: sqlite3.Connection, outbox_id: int, answer: Answer, durati
         """INSERT INTO usage (day, answers, input_tokens, output_tokens) VALUES (?, 1, ?, ?)
            ON CONFLICT (day) DO UPDATE SET answers = answers + 1, input_tokens = input_tokens + excluded.input_tokens,
                                            output_tokens = output_tokens + excluded.output_tokens""",
-        (f"{now:%Y-%m-%d}", answer.input_tokens, answer.output_tokens),
+        (now.date().isoformat(), answer.input_tokens, answer.output_tokens),
     )
     replies.close_circuit(db, "model")
 

@@ -3,8 +3,7 @@
 import pytest
 
 from bot.domain import Done, Failed, Identity, InDoubt, Lease, Part, Released, Retry
-from bot.store.replies import PairLimit, Permit, Settled, Wait
-from bot.store.store import LeaseLost
+from bot.store.replies import LeaseLost, PairLimit, Permit, Settled, Wait
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message
 
