@@ -246,6 +246,8 @@ async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connect
             "synchronous = FULL",
             "foreign_keys = ON",
             "journal_size_limit = 67108864",
+            # One message touches over 64 KiB of pages: a statement's own journal would be a file each time.
+            "temp_store = MEMORY",
             "query_only = ON" if query_only else "query_only = OFF",
         ):
             await connection.execute_fetchall(f"PRAGMA {pragma}")

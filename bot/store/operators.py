@@ -103,12 +103,14 @@ def _cancel(db: sqlite3.Connection, user_id: int | None, error: str, now: dateti
     users = db.execute(
         f"SELECT count(DISTINCT user_id) FROM outbox WHERE state = 'pending'{of_user}", values
     ).fetchone()[0]
-    cursor = db.execute(
+    cancelled = 0
+    while changed := db.execute(  # in steps: SQLite keeps in memory what one statement may have to take back
         f"""UPDATE outbox SET state = 'cancelled', error = :error, finished_at = :now
-             WHERE state = 'pending'{of_user}""",
+             WHERE id IN (SELECT id FROM outbox WHERE state = 'pending'{of_user} LIMIT 1000)""",
         values,
-    )
-    return users, cursor.rowcount
+    ).rowcount:
+        cancelled += changed
+    return users, cancelled
 
 
 def _must_exist(db: sqlite3.Connection, user_id: int) -> None:

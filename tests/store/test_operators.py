@@ -110,6 +110,13 @@ async def test_clear_cancels_what_waits_of_everybody(desk: Desk) -> None:
     assert (await desk.depth(), (await desk.look(ANA))["user"]["state"]) == (0, "paused")
 
 
+async def test_clear_has_no_limit(desk: Desk) -> None:
+    """A long night's queue goes at once."""
+    await desk.say(ANA, *map(str, range(2500)))
+    assert await desk.store.clear(await desk.id_of(ANA), who=WHO) == (1, 2500)
+    assert await desk.depth() == 0
+
+
 async def test_cleared_messages_have_planned_parts_that_go_nowhere(desk: Desk) -> None:
     """A message that waits between two tries of its sends takes its unsent parts along."""
     await desk.say(ANA, "a")

@@ -183,15 +183,15 @@ async def test_closing_stores_what_was_handed_over(database: Database, path: Pat
 
 
 async def test_durability_is_what_was_promised(database: Database) -> None:
-    """WAL with FULL, on both connections foreign keys; the reader is for reading."""
+    """WAL with FULL, foreign keys, no files for what one statement may take back; the reader is for reading."""
 
     def pragmas(db: sqlite3.Connection) -> list[object]:
-        names = ("journal_mode", "synchronous", "foreign_keys", "query_only")
+        names = ("journal_mode", "synchronous", "foreign_keys", "temp_store", "query_only")
         return [db.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
-    assert await database.read(pragmas) == ["wal", 2, 1, 1]
+    assert await database.read(pragmas) == ["wal", 2, 1, 2, 1]
     assert database._writer._conn is not None
-    assert await database._writer._execute(pragmas, database._writer._conn) == ["wal", 2, 1, 0]
+    assert await database._writer._execute(pragmas, database._writer._conn) == ["wal", 2, 1, 2, 0]
 
 
 async def test_a_write_that_sqlite_cant_do_says_why(database: Database, path: Path) -> None:
