@@ -117,6 +117,28 @@ async def test_a_probe_that_is_answered_closes_the_circuit(desk: Desk) -> None:
     assert len(await desk.claim()) == 4
 
 
+async def test_a_probe_says_what_it_probes(desk: Desk) -> None:
+    """Whoever isn't a probe says nothing."""
+    await crowd(desk)
+    (lease,) = await desk.claim(1)
+    assert (lease.probe, lease.probes) == (False, ())
+    await desk.settle(lease, refused("model"))
+    desk.tick(1)
+    (probe,) = await desk.claim()
+    assert (probe.probe, probe.probes) == (True, ("model",))
+
+
+async def test_a_service_that_rejects_a_message_works(desk: Desk) -> None:
+    """The model answered, with a no to this message: that closes its circuit as well."""
+    await crowd(desk)
+    (lease,) = await desk.claim(1)
+    await desk.settle(lease, refused("model"))
+    desk.tick(1)
+    (probe,) = await desk.claim()
+    await desk.store.plan(probe, "apology", ["sorry"], error="content filter", works="model")
+    assert await open_services(desk) == []
+
+
 async def test_a_send_closes_the_circuit_of_the_graph_api(desk: Desk) -> None:
     """A wamid says that we are let in again, also one of a send that was under way when it opened."""
     await crowd(desk, 3)

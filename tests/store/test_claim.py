@@ -197,6 +197,19 @@ async def test_a_failure_lets_the_next_go_on(desk: Desk) -> None:
     assert (await desk.errors(ANA))["bad"] == "content filter"
 
 
+async def test_the_try_that_sets_a_message_aside_is_counted(desk: Desk) -> None:
+    """Where it was a try that ended so; the apology's own tries are none."""
+    await desk.say(ANA, "a", "b")
+    await desk.settle(await desk.lease(), Retry(1, "busy"))
+    desk.tick(1)
+    await desk.settle(await desk.lease(), Failed("busy", attempts=1, code="503"))
+    lease = await desk.lease()
+    await desk.store.plan(lease, "apology", ["sorry"], error="bad", attempts=1)
+    await desk.settle(lease, Failed("bad"))
+    shown = (await desk.store.insights.failures())["failures"]
+    assert {failure["body"]: failure["attempts"] for failure in shown} == {"a": 2, "b": 1}
+
+
 async def test_a_rule_can_end_a_message(desk: Desk) -> None:
     """Cancelled says which."""
     await desk.say(ANA, "much", "more")

@@ -142,6 +142,18 @@ async def test_no_doubt_no_wait(desk: Desk) -> None:
     assert [part.state for part in (await desk.lease()).parts] == ["sent"]
 
 
+async def test_a_receipt_of_a_part_that_is_gone_hurts_nobody(desk: Desk) -> None:
+    """Somebody deleted the message meanwhile: there is nothing to record it with."""
+    lease, (one,) = await planned(desk, "one")
+    await desk.begin(lease, one)
+    await desk.settle(lease, Failed("bad"))
+    desk.tick(40 * 86_400)
+    assert await desk.store.prune(30, 10) == 1
+    await desk.store.record_sent(desk.receipt(one))
+    await desk.settle(lease, Done(desk.receipt(one)))
+    assert await desk.told(ANA) == []
+
+
 # -- apologies and notices
 
 

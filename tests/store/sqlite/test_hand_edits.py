@@ -142,6 +142,19 @@ async def test_deleting_a_message_takes_along_what_hangs_on_it(desk: Desk, path:
     assert (await desk.lease()).parts == ()
 
 
+async def test_a_time_of_a_person_that_is_none_stops_only_them(desk: Desk, path: Path) -> None:
+    """Their message fails and says why; everybody else is answered."""
+    await desk.say(ANA, "a")
+    await desk.say(BEN, "b")
+    by_hand(path, f"UPDATE users SET last_message_at = 'yesterday' WHERE phone = '{ANA}'")
+    assert words(await desk.claim()) == ["b"]
+    assert "can't be read" in str((await desk.errors(ANA))["a"])
+    check_sums(path)
+    by_hand(path, f"UPDATE users SET last_message_at = datetime('now') WHERE phone = '{ANA}'")
+    await desk.store.retry_all(who="test")
+    assert words(await desk.claim()) == ["a"]
+
+
 async def test_a_body_can_be_corrected(desk: Desk, path: Path) -> None:
     """A plain write, also while the message waits for its next try."""
     await desk.say(ANA, "a")
