@@ -1,9 +1,6 @@
 """What status webhooks tell: they settle sends in doubt, and deliveries only ever rise."""
 
-import asyncio
 import itertools
-import json
-import sqlite3
 from typing import get_args
 
 import pytest
@@ -56,7 +53,6 @@ async def test_a_status_can_come_before_the_answer_of_its_send(desk: Desk) -> No
     await desk.tell("delivered", callback=callback, wamid="out.1")
     await desk.settle(lease, Done(desk.receipt(part, "out.1")))
     assert await desk.told(ANA) == [("answer", "sent", "delivered")]
-    assert await duplicates(desk) == []
 
 
 async def test_a_status_of_an_older_try_settles_the_part(desk: Desk) -> None:
@@ -81,30 +77,6 @@ async def test_a_failure_of_an_older_try_says_nothing_of_the_newer(desk: Desk) -
     await desk.tell("delivered", callback=second, wamid="out.second")
     await desk.tell("failed", callback=first, error="131000", wamid="out.first")
     assert await desk.told(ANA) == [("answer", "sent", "delivered")]
-
-
-async def test_two_wamids_for_one_part_are_both_kept_and_counted(desk: Desk) -> None:
-    """It went out twice: rare, and to be seen."""
-    lease, part, first = await sending(desk)
-    await desk.settle(lease, InDoubt(at(60)))
-    desk.tick(60)
-    lease = await desk.lease()
-    second = await desk.begin(lease, lease.parts[0])
-    await desk.settle(lease, Done(desk.receipt(part, "out.second")))
-    for _ in range(2):
-        await desk.tell("sent", callback=first, wamid="out.first")
-        await desk.tell("delivered", callback=second, wamid="out.second")
-    assert await duplicates(desk) == ["out.first"]
-    assert await desk.told(ANA) == [("answer", "sent", "delivered")]
-
-
-async def duplicates(desk: Desk) -> list[str]:
-    """Return the further wamids that are kept for the one reply."""
-
-    def query(db: sqlite3.Connection) -> str | None:
-        return db.execute("SELECT duplicates FROM replies").fetchone()[0]
-
-    return json.loads(await desk.store._db.read(query) or "[]")
 
 
 async def test_deliveries_only_rise_in_whatever_order_they_come(desk: Desk) -> None:
@@ -181,21 +153,6 @@ async def test_what_nobody_asked_for_in_a_minute_is_forgotten(desk: Desk) -> Non
     await desk.tell("delivered", wamid="out.stranger")
     await desk.settle(lease, Done(desk.receipt(part, "out.1")))
     assert await desk.told(ANA) == [("answer", "sent", None)]
-
-
-async def test_an_overtaking_status_survives_a_transaction_that_has_to_run_again(desk: Desk) -> None:
-    """Another caller's failure rolls the shared transaction back: what was read from memory in it is still there."""
-    lease, part, _ = await sending(desk)
-    await desk.tell("delivered", wamid="out.1")
-
-    def fail(_: object) -> None:
-        raise LookupError
-
-    recording = desk.store.record_sent(desk.receipt(part, "out.1"))
-    failing = desk.store._db.write(fail)
-    assert isinstance((await asyncio.gather(recording, failing, return_exceptions=True))[1], LookupError)
-    await desk.settle(lease, Done())
-    assert await desk.told(ANA) == [("answer", "sent", "delivered")]
 
 
 async def test_strangers_statuses_are_nothing(desk: Desk) -> None:

@@ -1,0 +1,56 @@
+"""What is kept of sends beyond what the verbs show, and through transactions that have to run again."""
+
+import asyncio
+from pathlib import Path
+
+from bot.domain import Done, InDoubt, Lease, Part
+from tests.store.desk import Desk, at
+from tests.store.sqlite.terminal import rows
+
+ANA = "5215550001"
+
+
+async def sending(desk: Desk) -> tuple[Lease, Part, str]:
+    """Let a person write and begin to send the answer; return also the callback data."""
+    await desk.say(ANA, "question")
+    lease = await desk.lease()
+    (part,) = await desk.plan(lease, "answer")
+    return lease, part, await desk.begin(lease, part)
+
+
+async def test_two_wamids_for_one_part_are_both_kept_and_counted(desk: Desk, path: Path) -> None:
+    """It went out twice: rare, and to be seen."""
+    lease, part, first = await sending(desk)
+    await desk.settle(lease, InDoubt(at(60)))
+    desk.tick(60)
+    lease = await desk.lease()
+    second = await desk.begin(lease, lease.parts[0])
+    await desk.settle(lease, Done(desk.receipt(part, "out.second")))
+    for _ in range(2):
+        await desk.tell("sent", callback=first, wamid="out.first")
+        await desk.tell("delivered", callback=second, wamid="out.second")
+    assert rows(path, "SELECT wamid, duplicates FROM replies") == [("out.second", '["out.first"]')]
+    assert await desk.told(ANA) == [("answer", "sent", "delivered")]
+
+
+async def test_a_receipt_after_its_status_is_no_duplicate(desk: Desk, path: Path) -> None:
+    """The same wamid, told twice."""
+    lease, part, callback = await sending(desk)
+    await desk.tell("delivered", callback=callback, wamid="out.1")
+    await desk.settle(lease, Done(desk.receipt(part, "out.1")))
+    assert rows(path, "SELECT wamid, duplicates FROM replies") == [("out.1", None)]
+
+
+async def test_an_overtaking_status_survives_a_transaction_that_has_to_run_again(desk: Desk) -> None:
+    """Another caller's failure rolls the shared transaction back: what was read from memory in it is still there."""
+    lease, part, _ = await sending(desk)
+    await desk.tell("delivered", wamid="out.1")
+
+    def fail(_: object) -> None:
+        raise LookupError
+
+    recording = desk.store.record_sent(desk.receipt(part, "out.1"))
+    failing = desk.store._db.write(fail)
+    assert isinstance((await asyncio.gather(recording, failing, return_exceptions=True))[1], LookupError)
+    await desk.settle(lease, Done())
+    assert await desk.told(ANA) == [("answer", "sent", "delivered")]

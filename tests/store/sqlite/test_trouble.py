@@ -1,0 +1,108 @@
+"""When SQLite says no at an odd moment: nothing is lost, nobody is told what isn't so, no thread is left behind."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.errors import StoreUnavailable
+from bot.store import db
+from bot.store.db import Database
+from tests.store.sqlite.terminal import rows
+
+
+def error(code: int, text: str) -> sqlite3.OperationalError:
+    """Return what the sqlite3 module would raise."""
+    made = sqlite3.OperationalError(text)
+    made.sqlite_errorcode = code
+    made.sqlite_errorname = text.upper()
+    return made
+
+
+class Moody(sqlite3.Connection):
+    """A connection that refuses to begin when its list says so."""
+
+    moods: Iterator[sqlite3.Error | None] = iter(())
+
+    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
+        """Run a statement, or don't."""
+        if sql == "BEGIN IMMEDIATE" and (mood := next(self.moods, None)) is not None:
+            raise mood
+        return super().execute(sql, *values)
+
+
+@pytest.fixture
+async def database(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
+    """Return a database whose connections are moody."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE n (value INTEGER PRIMARY KEY)")
+    connect = db.aiosqlite.connect
+    monkeypatch.setattr(db.aiosqlite, "connect", lambda path, **options: connect(path, factory=Moody, **options))
+    opened = await Database.open(path)
+    yield opened
+    await opened.close()
+
+
+def insert(value: int) -> Callable[[sqlite3.Connection], int]:
+    """Return work that stores a number."""
+
+    def work(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO n VALUES (?)", (value,))
+        return value
+
+    return work
+
+
+async def test_a_file_that_cant_be_locked_for_another_reason_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An I/O error at the very beginning: the caller is told, the next call works."""
+    monkeypatch.setattr(Moody, "moods", iter([error(sqlite3.SQLITE_IOERR, "disk I/O error")]))
+    with pytest.raises(StoreUnavailable, match="disk I/O error"):
+        await database.write(insert(1))
+    assert await database.write(insert(2)) == 2
+
+
+async def test_a_lock_between_two_of_a_batch_keeps_the_rest_waiting(
+    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One fails, so each runs by itself; another program locks the file in between: what is left is tried again."""
+    locked = error(sqlite3.SQLITE_BUSY, "database is locked")
+    # begin: the batch; the one at fault; the first; then locked, twice; then free
+    monkeypatch.setattr(Moody, "moods", iter([None, None, None, locked, locked, None]))
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise LookupError
+
+    writers = [database.write(work) for work in (fail, insert(1), insert(2), insert(3))]
+    results = await asyncio.gather(*writers, return_exceptions=True)
+    assert isinstance(results[0], LookupError)
+    assert results[1:] == [1, 2, 3]
+    assert rows(path, "SELECT value FROM n ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+async def test_an_opening_that_fails_leaves_no_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unclosed connection's thread would hang the exit."""
+    before = threading.active_count()
+    path.write_text("no database " * 100)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        await Database.open(path)
+    path.unlink()
+    connect, opened = db._connect, []
+
+    async def only_once(path: Path, **options: bool) -> object:
+        if opened:
+            raise error(sqlite3.SQLITE_CANTOPEN, "unable to open database file")
+        opened.append(await connect(path, **options))
+        return opened[0]
+
+    monkeypatch.setattr(db, "_connect", only_once)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        await Database.open(path)
+    async with asyncio.timeout(5):
+        while threading.active_count() > before:
+            await asyncio.sleep(0.01)
