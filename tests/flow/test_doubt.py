@@ -1,7 +1,5 @@
 """Sends that may or may not have gone out: their statuses tell; where none does, they go again, a few times."""
 
-import time
-
 import pytest
 
 from bot.emulator import Fault, StatusPlan, payloads
@@ -46,12 +44,12 @@ async def test_a_send_without_any_status_goes_again_after_confirm_seconds(world:
     emu = world.emu
     emu.settings.statuses = SILENT
     emu.faults.add(CUT)
-    async with world.running(whatsapp={"confirm_seconds": 0.3}):
+    async with world.running(whatsapp={"confirm_seconds": 0.6}):
         await emu.say(world.ana, "hi")
         await world.sent(2)
         await world.settled("done")
         first, second = emu.log.of("graph.send")
-        assert second.began_at - (first.ended_at or 0) >= 0.25
+        assert second.began_at - first.began_at >= 0.3
         base, _, number = first.callback_data.rpartition(".")
         assert (number, second.callback_data) == ("1", f"{base}.2")
         assert world.rows(REPLIES) == [("sent", 2, 1, None)]
@@ -211,21 +209,20 @@ async def test_a_doubt_outlives_a_restart(world: World) -> None:
     assert world.rows("SELECT attempts, crashes FROM outbox") == [(0, 0)]
 
 
-@pytest.mark.parametrize(("deaf_since", "seconds"), [("-10 seconds", 0.2), ("-2 minutes", 0.8)])
-async def test_after_a_longer_downtime_a_doubt_waits_longer(world: World, deaf_since: str, seconds: float) -> None:
+@pytest.mark.parametrize(("deaf_since", "seconds"), [("-10 seconds", 20), ("-2 minutes", 600)])
+async def test_after_a_longer_downtime_a_doubt_waits_longer(world: World, deaf_since: str, seconds: int) -> None:
     """Counted from when webhooks can arrive again: Meta delivers what we missed only after a while."""
     emu = world.emu
     emu.settings.statuses = SILENT
     emu.faults.add(CUT)
-    waits = {"confirm_seconds": 0.2, "confirm_after_downtime_seconds": 0.8}
-    async with world.running(whatsapp={"confirm_seconds": 30}):
+    waits = {"confirm_seconds": 20, "confirm_after_downtime_seconds": 600}
+    async with world.running(whatsapp=waits):
         await emu.say(world.ana, "hi")
         await world.eventually(lambda: world.rows("SELECT 1 FROM outbox WHERE not_before_at IS NOT NULL"))
     world.write("UPDATE outbox SET not_before_at = NULL")
     world.write("UPDATE control SET listening_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?)", deaf_since)
     async with world.running(whatsapp=waits):
-        ready = time.monotonic()
-        await world.sent(2)
-        await world.settled("done")
-    again = emu.log.of("graph.send")[1]
-    assert seconds - 0.1 <= again.began_at - ready <= seconds + 0.5
+        waiting = "SELECT (julianday(not_before_at) - julianday(listening_at)) * 86400 FROM outbox, control"
+        ((wait,),) = await world.eventually(lambda: [row for row in world.rows(waiting) if row[0] is not None])
+    assert seconds - 1 <= wait <= seconds + 1
+    assert len(emu.sends()) == 1

@@ -51,7 +51,7 @@ async def test_a_limit_of_the_number_makes_everybody_wait(world: World, code: in
 
 
 async def test_sends_keep_the_numbers_limit(world: World) -> None:
-    """Never more than the burst of a second plus the rate, whatever queues up; all of it goes out."""
+    """In no second are there more (but for what jitter brings together), and all of it goes out."""
     emu = world.emu
     people = [emu.customer(f"Customer {n}", wa_id=f"3460020000{n:02}") for n in range(50)]
     async with world.running(whatsapp={"sends_per_second": 20}):
@@ -61,8 +61,8 @@ async def test_sends_keep_the_numbers_limit(world: World) -> None:
     assert len(sends) == 50
     for start in sends:
         for seconds in (0.5, 1.0):
-            assert sum(start <= began < start + seconds for began in sends) <= 20 + 20 * seconds + 2
-    assert sends[-1] - sends[0] >= (50 - 21) / 20 - 0.1
+            assert sum(start <= began < start + seconds for began in sends) <= 20 * seconds + 10
+    assert sends[-1] - sends[0] >= 49 / 20 - 0.2
 
 
 async def test_sends_to_one_user_keep_the_pair_limit_and_hold_no_slot(world: World) -> None:
@@ -76,8 +76,8 @@ async def test_sends_to_one_user_keep_the_pair_limit_and_hold_no_slot(world: Wor
         assert len(emu.sends(world.ana)) < 6
         assert await world.sent(6, world.ana) == [f"answer to: message {n}" for n in range(6)]
         await world.eventually(lambda: world.rows("SELECT depth FROM control") == [(0,)])
-    sends = [entry.began_at for entry in emu.log.of("graph.send", world.ana.ids)]
-    assert [sends[n] - sends[0] >= 0.2 * (n - 2) - 0.02 for n in range(3, 6)] == [True] * 3
+    stamps = world.rows("SELECT julianday(sending_at) * 86400 FROM replies WHERE user_id = 1 ORDER BY sending_at")
+    assert [stamps[n][0] - stamps[0][0] >= 0.2 * (n - 2) - 0.002 for n in range(3, 6)] == [True] * 3
     assert world.rows("SELECT sum(attempts) FROM outbox") == [(0,)]
 
 

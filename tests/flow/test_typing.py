@@ -1,40 +1,24 @@
 """The dots and the blue ticks: at once, kept up while a slow model thinks, gone with the reply, never in the way."""
 
 import asyncio
-import itertools
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from bot.domain import Answer, Question
 from bot.emulator import Fault
+from tests.clock import FakeClock
 from tests.flow.conftest import World
-
-FASTER = 100
-
-
-class FastClock:
-    """A clock on which a hundred seconds pass in one."""
-
-    def __init__(self) -> None:
-        self._start, self._began = datetime.now(UTC), time.monotonic()
-
-    def now(self) -> datetime:
-        return self._start + timedelta(seconds=(time.monotonic() - self._began) * FASTER)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / FASTER)
 
 
 class Thinking:
-    """A handler that thinks for so many seconds of a clock."""
+    """A handler that thinks for a minute of the clock."""
 
-    def __init__(self, clock: FastClock, seconds: float) -> None:
-        self.clock, self.seconds = clock, seconds
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
 
     async def answer(self, question: Question) -> Answer:
-        await self.clock.sleep(self.seconds)
+        await self.clock.sleep(60)
         return Answer((f"answer to: {question.messages[0].body}",))
 
     async def close(self) -> None:
@@ -59,19 +43,22 @@ async def test_a_message_is_marked_read_with_typing_dots_at_once(world: World) -
 
 async def test_a_model_of_60_seconds_sees_at_least_two_more_typing_calls(world: World) -> None:
     """The dots go after 25 s; none is sent after the reply."""
-    clock = FastClock()
-    async with world.running(clock=clock, handler=Thinking(clock, 60)):
-        await world.emu.say(world.ana, "hi")
+    emu, clock = world.emu, FakeClock(datetime.now(UTC))
+    async with world.running(clock=clock, handler=Thinking(clock)):
+        await emu.say(world.ana, "hi")
+        for marks in (1, 2, 3):
+            await emu.wait_for(lambda n=marks: len(emu.log.of("graph.read")) == n)
+            assert emu.sends() == []
+            await clock.until_sleeping(3)  # the handler, the typing, the janitor
+            clock.advance(20)
         await world.sent(1)
         await world.settled("done")
-        await world.emu.say(world.bea, "hello")  # goes on for another 60 s of that clock
-        await world.sent(2)
-        await world.settled("done", "done")
-    marks = world.emu.log.of("graph.read", world.ana.ids)
-    (reply,) = world.emu.log.of("graph.send", world.ana.ids)
-    assert 3 <= len(marks) <= 4
-    gaps = [(after.began_at - before.began_at) * FASTER for before, after in itertools.pairwise(marks)]
-    assert all(15 <= gap <= 40 for gap in gaps)
+        clock.advance(60)
+        await emu.say(world.bea, "hello")
+        await emu.wait_for(lambda: emu.log.of("graph.read", world.bea.ids))
+    marks = emu.log.of("graph.read", world.ana.ids)
+    (reply,) = emu.log.of("graph.send")
+    assert len(marks) in (3, 4)
     assert all(mark.typing and (mark.ended_at or 0) <= reply.began_at for mark in marks)
 
 
