@@ -34,6 +34,7 @@ async def open_desk(path: Path, clock: FakeClock) -> AsyncIterator[OpenDesk]:
         for store in opened:
             await store.close()
         opened[:] = [await Store.open(path, clock=clock, **limits)]
+        await opened[0]._db._writer.execute_fetchall("PRAGMA synchronous = OFF")  # no power goes off in these tests
         return Desk(opened[0], clock)
 
     yield open_one
