@@ -157,7 +157,13 @@ async def _run(config: Config) -> None:
 
 async def _serve(config: Config) -> None:
     async with Daemon(config).running():
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            # It did its work; Debian 12's Python 3.11.2 would take it for every later asyncio.timeout of the drain's.
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
 
 
 def budget_of(config: Config) -> Budget:

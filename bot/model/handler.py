@@ -19,6 +19,8 @@ from bot.model.failures import from_exception, request_id
 
 QUOTE_CHARACTERS = 300
 
+CONNECT_SECONDS = 10.0  # whatever the call's own limit: a busy machine must not look like no answer
+
 
 class OpenAIHandler:
     """Answers by OpenAI's Responses API, or by Chat Completions for compatible servers (see domain.Handler).
@@ -27,12 +29,11 @@ class OpenAIHandler:
     """
 
     def __init__(self, config: OpenAI, clock: Clock) -> None:
-        connect = 10.0  # the whole call has its own limit; a short one must not make a busy machine look like no answer
         self._client = openai.AsyncOpenAI(
             api_key=config.api_key.get_secret_value() or "none",  # a server at home needs no key, the package does
             base_url=config.base_url,
             max_retries=0,
-            timeout=openai.Timeout(config.timeout_seconds, connect=connect, pool=connect),
+            timeout=openai.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
             http_client=openai.DefaultAioHttpClient(follow_redirects=False),  # a POST would arrive as a GET
         )
         self._config = config

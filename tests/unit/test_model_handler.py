@@ -479,8 +479,11 @@ async def test_nothing_that_answers_is_a_service_that_is_down(build: Build) -> N
             assert (error.kind, error.code) == (Kind.DOWN, code)
 
 
-async def test_a_connection_that_is_never_taken_is_a_service_that_is_down(build: Build) -> None:
+async def test_a_connection_that_is_never_taken_is_a_service_that_is_down(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full backlog or a silent firewall: given up long before the time limit for an answer."""
+    monkeypatch.setattr("bot.model.handler.CONNECT_SECONDS", 0.3)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -489,7 +492,7 @@ async def test_a_connection_that_is_never_taken_is_a_service_that_is_down(build:
             for each in waiting:
                 each.setblocking(False)
                 each.connect_ex(full.getsockname())
-            error = await failure(build(base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout_seconds=1))
+            error = await failure(build(base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout_seconds=20))
         finally:
             for each in waiting:
                 each.close()
