@@ -195,6 +195,10 @@ CREATE TRIGGER outbox_guard_delete BEFORE DELETE ON outbox WHEN OLD.state = 'lea
 BEGIN
   SELECT raise(ABORT, 'this message is being answered right now: delete it when its turn has ended');
 END;
+CREATE TRIGGER users_guard_delete BEFORE DELETE ON users WHEN EXISTS (SELECT 1 FROM outbox WHERE user_id = OLD.id)
+BEGIN
+  SELECT raise(ABORT, 'this user has messages: delete those first, as docs/sqlite.md says');
+END;
 
 -- The line: depth and ready_at follow every change, whoever makes it.
 CREATE TRIGGER outbox_arrived AFTER INSERT ON outbox WHEN NEW.state = 'pending'

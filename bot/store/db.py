@@ -1,6 +1,7 @@
 """The one SQLite file: a writer that commits for many callers at once, and a reader. The only importer of aiosqlite."""
 
 import asyncio
+import contextlib
 import math
 import sqlite3
 from collections import deque
@@ -224,7 +225,8 @@ def _run_together(connection: sqlite3.Connection, jobs: list[_Job]) -> Exception
         connection.execute("COMMIT")
     except Exception as error:  # whatever a caller's function raises is handed back to that caller
         if connection.in_transaction:
-            connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # it is rolled back all the same
+                connection.execute("ROLLBACK")
         return error
     return None
 

@@ -183,6 +183,7 @@ REFUSED = {
     ),
     "deleted in its lease": ("DELETE FROM outbox WHERE body = 'leased'", "being answered right now"),
     "everything cancelled": ("UPDATE outbox SET state = 'cancelled'", "being answered right now"),
+    "a user with messages deleted": ("DELETE FROM users", "this user has messages: delete those first"),
     "another form of time": (
         "UPDATE outbox SET not_before_at = datetime('now', '+1 hour') WHERE body = 'waits'",
         "outbox_times_are_like_2026_11_24T10_41_07_123Z",

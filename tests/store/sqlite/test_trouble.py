@@ -24,15 +24,19 @@ def error(code: int, text: str) -> sqlite3.OperationalError:
 
 
 class Moody(sqlite3.Connection):
-    """A connection that refuses to begin when its list says so."""
+    """A connection that refuses to begin when its list says so, and complains when it has taken something back."""
 
     moods: Iterator[sqlite3.Error | None] = iter(())
+    complains = False
 
     def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
         """Run a statement, or don't."""
         if sql == "BEGIN IMMEDIATE" and (mood := next(self.moods, None)) is not None:
             raise mood
-        return super().execute(sql, *values)
+        done = super().execute(sql, *values)
+        if sql == "ROLLBACK" and self.complains:
+            raise error(sqlite3.SQLITE_IOERR, "disk I/O error")
+        return done
 
 
 @pytest.fixture
@@ -83,6 +87,22 @@ async def test_a_lock_between_two_of_a_batch_keeps_the_rest_waiting(
     assert isinstance(results[0], LookupError)
     assert results[1:] == [1, 2, 3]
     assert rows(path, "SELECT value FROM n ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+async def test_a_rollback_that_complains_stops_nobody(
+    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has rolled back all the same; a writer that died of it would leave everybody waiting for ever."""
+    monkeypatch.setattr(Moody, "complains", True)
+
+    def fail(connection: sqlite3.Connection) -> None:
+        insert(1)(connection)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(database.write(fail), 5)
+    assert await database.write(insert(2)) == 2
+    assert rows(path, "SELECT value FROM n") == [(2,)]
 
 
 async def test_an_opening_that_fails_leaves_no_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
