@@ -18,16 +18,18 @@ from bot.errors import StoreUnavailable
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 A = TypeVar("A")
+Bulk = Callable[[sqlite3.Connection, list[A]], Sequence[T]]
 
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
 STORE_AGAIN_SECONDS = 1.0
 CLOSING_PATIENCE_SECONDS = 2.0
+LOCKED = "another program holds the file's write lock"
+ROWS_A_STATEMENT = 32
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    work: Callable[[sqlite3.Connection], Any] | None
-    bulk: Callable[[sqlite3.Connection, list[Any]], Sequence[Any]] | None
+    bulk: Callable[[sqlite3.Connection, list[Any]], Sequence[Any]]
     argument: Any
     done: asyncio.Future[Any]
     give_up_at: float
@@ -41,19 +43,16 @@ class _Busy(Exception):
 class Database:
     """Run functions of the connection: writes in a shared transaction (group commit), reads beside them.
 
-    A written function runs SQL only and may run more than once: where anything in a batch fails, the batch is rolled
-    back whole and each function runs again in a transaction of its own. A future resolves after its COMMIT returned.
+    A function runs SQL only and may run more than once: where anything in a batch fails, the batch is rolled back
+    whole and each call runs again in a transaction of its own. A write's future resolves after its COMMIT returned.
+    Few statements make it fast: each step of one lets the other threads have the interpreter, and waits to get it back.
     """
 
     def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
         self._writer = writer
         self._reader = reader
-        self._jobs: deque[_Job] = deque()
-        self._wake = asyncio.Event()
-        self._closing = False
-        self._closes_at = math.inf
-        self._task = asyncio.create_task(self._write_loop(), name="store-writer")
-        self.trouble: str | None = None  # why the last write failed, in words; None: all is well
+        self._writes = _Lane(writer, "write", "BEGIN IMMEDIATE")
+        self._reads = _Lane(reader, "read", "BEGIN")
 
     @classmethod
     async def open(cls, path: Path) -> "Database":
@@ -66,78 +65,104 @@ class Database:
             raise
         return cls(writer, reader)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the last write failed, in words; None: all is well."""
+        return self._writes.trouble
+
     async def write(self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float | None = None) -> T:
         """Run `work` in a transaction and return its result once that is on disk.
 
         Raises StoreUnavailable when the file can't be written (or stays locked for `give_up_seconds`), and whatever
         `work` raises; nothing of it is stored then. A cancelled caller's work may still be stored.
         """
-        result: T = await self._hand_over(work, None, None, give_up_seconds)
+        return await self.write_together(_each, work, give_up_seconds=give_up_seconds)
+
+    async def write_together(self, bulk: Bulk[A, T], argument: A, *, give_up_seconds: float | None = None) -> T:
+        """Do as `write` does with one call of `bulk` for all arguments that gathered; one result for each.
+
+        `bulk` has to be the same object at each call. A result that is an exception is raised, for its caller alone.
+        """
+        result: T = await self._writes.add(bulk, argument, give_up_seconds)
         return result
 
     async def keep(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` as `write` does, again and again until it is stored: for what happened outside already."""
-        result: T = await self._until_stored(work, None, None)
-        return result
+        return await self.keep_together(_each, work)
 
-    async def keep_together(self, bulk: Callable[[sqlite3.Connection, list[A]], Sequence[T]], argument: A) -> T:
-        """Do as `keep` does with one call of `bulk` for all arguments that gathered; one result for each.
-
-        `bulk` has to be the same object at each call.
-        """
-        result: T = await self._until_stored(None, bulk, argument)
-        return result
-
-    async def _until_stored(self, work: Any, bulk: Any, argument: Any) -> Any:
+    async def keep_together(self, bulk: Bulk[A, T], argument: A) -> T:
+        """Do as `keep` does with one call of `bulk` for all arguments that gathered."""
         while True:
             try:
-                return await self._hand_over(work, bulk, argument, None)
+                return await self.write_together(bulk, argument)
             except StoreUnavailable:
-                if self._closing:
+                if self._writes.closing:
                     raise
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
 
-    def _hand_over(self, work: Any, bulk: Any, argument: Any, give_up_seconds: float | None) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = loop.create_future()
-        if self._closing:
-            done.set_exception(StoreUnavailable("the store is closing"))
-            return done
-        give_up_at = math.inf if give_up_seconds is None else loop.time() + give_up_seconds
-        self._jobs.append(_Job(work, bulk, argument, done, give_up_at))
-        self._wake.set()
-        return done
-
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the reading connection (it can't write), all at one moment. Raises StoreUnavailable."""
-        try:
-            result: T = await self._reader._execute(_at_one_moment, self._reader._conn, work)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(_words(error)) from error
+        return await self.read_together(_each, work)
+
+    async def read_together(self, bulk: Bulk[A, T], argument: A) -> T:
+        """Do as `read` does with one call of `bulk` for all arguments that gathered."""
+        result: T = await self._reads.add(bulk, argument, None)
         return result
 
     async def close(self) -> None:
         """Store what was handed over (a file that is locked gets a little time), then close both connections."""
-        self._closing = True
-        self._closes_at = asyncio.get_running_loop().time() + CLOSING_PATIENCE_SECONDS
-        self._wake.set()
-        await self._task
+        await self._writes.close()
+        await self._reads.close()
         await self._reader.close()
         await self._writer.close()
 
-    async def _write_loop(self) -> None:
+
+class _Lane:
+    """Calls gather while the last ones run, then go to their connection's thread together, one batch at a time."""
+
+    def __init__(self, connection: aiosqlite.Connection, verb: str, begin: str) -> None:
+        self._connection = connection
+        self._verb = verb
+        self._begin = begin
+        self._jobs: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._closes_at = math.inf
+        self._task = asyncio.create_task(self._loop(), name=f"store-{verb}")
+        self.closing = False
+        self.trouble: str | None = None
+
+    def add(self, bulk: Any, argument: Any, give_up_seconds: float | None) -> asyncio.Future[Any]:
+        """Hand a call over."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        if self.closing:
+            done.set_exception(StoreUnavailable("the store is closing"))
+            return done
+        give_up_at = math.inf if give_up_seconds is None else loop.time() + give_up_seconds
+        self._jobs.append(_Job(bulk, argument, done, give_up_at))
+        self._wake.set()
+        return done
+
+    async def close(self) -> None:
+        """Finish what was handed over."""
+        self.closing = True
+        self._closes_at = asyncio.get_running_loop().time() + CLOSING_PATIENCE_SECONDS
+        self._wake.set()
+        await self._task
+
+    async def _loop(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._jobs:
                 batch = list(self._jobs)
                 self._jobs.clear()
-                waiting = await self._writer._execute(_run_batch, self._writer._conn, batch)
+                waiting = await self._connection._execute(_run_batch, self._connection._conn, batch, self._begin)
                 self._resolve(batch[: len(batch) - len(waiting)])
                 if waiting:
-                    self._tell("another program holds the file's write lock")
+                    self._tell(LOCKED)
                     self._jobs.extendleft(reversed(self._still_patient(waiting)))
-            if self._closing:
+            if self.closing:
                 return
 
     def _still_patient(self, batch: list[_Job]) -> list[_Job]:
@@ -145,7 +170,7 @@ class Database:
         patient = []
         for job in batch:
             if now >= min(job.give_up_at, self._closes_at):
-                _set(job.done, False, StoreUnavailable("another program holds the file's write lock"))
+                _set(job.done, False, StoreUnavailable(LOCKED))
             else:
                 patient.append(job)
         return patient
@@ -155,38 +180,53 @@ class Database:
             return
         trouble = None
         for job in batch:
-            stored, value = job.outcome
-            if not stored and isinstance(value, sqlite3.Error) and not isinstance(value, sqlite3.IntegrityError):
+            well, value = job.outcome
+            if not well and isinstance(value, sqlite3.Error) and not isinstance(value, sqlite3.IntegrityError):
                 trouble = _words(value)
                 value = StoreUnavailable(trouble)
-            _set(job.done, stored, value)
+            _set(job.done, well, value)
         self._tell(trouble)
 
     def _tell(self, trouble: str | None) -> None:
         if trouble != self.trouble:
             self.trouble = trouble
             if trouble:
-                log.error("store can't write", reason=trouble)
+                log.error(f"store can't {self._verb}", reason=trouble)
             else:
-                log.info("store writes again")
+                log.info(f"store {self._verb}s again")
 
 
-def _set(done: asyncio.Future[Any], stored: bool, value: Any) -> None:
+def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Insert rows `into` "table (columns)" by as few statements as there can be; return the last one's rowid."""
+    last = 0
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        some = rows[start : start + ROWS_A_STATEMENT]
+        row = f"({', '.join('?' * len(some[0]))})"
+        values = [value for one in some for value in one]
+        last = db.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))}", values).lastrowid or 0
+    return last
+
+
+def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:
     if done.done():  # its caller was cancelled
         return
-    if stored:
+    if well:
         done.set_result(value)
     else:
         done.set_exception(value)
 
 
-def _run_batch(connection: sqlite3.Connection, batch: list[_Job]) -> list[_Job]:
+def _each(db: sqlite3.Connection, works: list[Callable[[sqlite3.Connection], T]]) -> list[T]:
+    return [work(db) for work in works]
+
+
+def _run_batch(connection: sqlite3.Connection, batch: list[_Job], begin: str) -> list[_Job]:
     """Run all jobs in one transaction; where that fails, each in one of its own. In the connection's thread.
 
     Returns the last jobs of the batch that nothing was decided about, as another process holds the write lock.
     """
     try:
-        error = _run_together(connection, batch)
+        error = _run_together(connection, batch, begin)
         if error is None:
             return []
     except _Busy:
@@ -196,7 +236,7 @@ def _run_batch(connection: sqlite3.Connection, batch: list[_Job]) -> list[_Job]:
         return []
     for index, job in enumerate(batch):
         try:
-            error = _run_together(connection, [job])
+            error = _run_together(connection, [job], begin)
         except _Busy:
             return batch[index:]
         if error is not None:
@@ -204,9 +244,9 @@ def _run_batch(connection: sqlite3.Connection, batch: list[_Job]) -> list[_Job]:
     return []
 
 
-def _run_together(connection: sqlite3.Connection, jobs: list[_Job]) -> Exception | None:
+def _run_together(connection: sqlite3.Connection, jobs: list[_Job], begin: str) -> Exception | None:
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(begin)
     except sqlite3.Error as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise _Busy from error
@@ -214,14 +254,11 @@ def _run_together(connection: sqlite3.Connection, jobs: list[_Job]) -> Exception
     try:
         together: dict[Any, list[_Job]] = {}
         for job in jobs:
-            if job.work is not None:
-                job.outcome = (True, job.work(connection))
-            else:
-                together.setdefault(job.bulk, []).append(job)
+            together.setdefault(job.bulk, []).append(job)
         for bulk, alike in together.items():
             results = bulk(connection, [job.argument for job in alike])
             for job, result in zip(alike, results, strict=True):
-                job.outcome = (True, result)
+                job.outcome = (not isinstance(result, Exception), result)
         connection.execute("COMMIT")
     except Exception as error:  # whatever a caller's function raises is handed back to that caller
         if connection.in_transaction:
@@ -229,14 +266,6 @@ def _run_together(connection: sqlite3.Connection, jobs: list[_Job]) -> Exception
                 connection.execute("ROLLBACK")
         return error
     return None
-
-
-def _at_one_moment(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    connection.execute("BEGIN")
-    try:
-        return work(connection)
-    finally:
-        connection.execute("COMMIT")
 
 
 async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connection:

@@ -36,7 +36,9 @@ class Store:
         self._budget = budget or turns.Budget()
         self._pair_limit = pair_limit or replies.PairLimit()
         self._overtaken = replies.Overtaken()
-        self._settle_all = self._settle_together  # one object, so that calls are made together
+        # One object each, so that calls are made together.
+        self._settle_all = self._settle_together
+        self._all_standings = self._standings
         self.insights = Insights(database, clock, self._budget)
 
     @classmethod
@@ -177,8 +179,10 @@ class Store:
 
     async def standing(self, user_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
         """Return what a user had already, and their newest utterances, oldest first, within both bounds."""
-        now = self._clock.now()
-        return await self._db.read(lambda db: turns.standing(db, user_id, now, messages, characters))
+        return await self._db.read_together(self._all_standings, turns.Asked(user_id, messages, characters))
+
+    def _standings(self, db: sqlite3.Connection, asked: Sequence[turns.Asked]) -> Sequence[turns.Standing]:
+        return turns.standings(db, asked, self._clock.now())
 
     async def prune(self, keep_days: int, most: int) -> int:
         """Delete up to `most` messages that were decided over `keep_days` ago, with all that hangs on them."""

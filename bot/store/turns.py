@@ -2,12 +2,22 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Answer, Utterance
 from bot.store import replies
+
+
+class Asked(NamedTuple):
+    """Whose standing is asked for, with how much of the conversation at most; 0 messages: none."""
+
+    user_id: int
+    messages: int
+    characters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +29,9 @@ class Standing:
     noticed_at: datetime | None
     limited_at: datetime | None
     history: tuple[Utterance, ...] = ()
+
+
+NOBODY = Standing(0, 0, None, None)  # whose row went with a merge
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +54,54 @@ class Budget:
         return float(row[0] * self.input_price + row[1] * self.output_price) / 1_000_000
 
 
-def standing(db: sqlite3.Connection, user_id: int, now: datetime, messages: int, characters: int) -> Standing:
-    """Count what a user got (bounded by the limits themselves: who reaches them gets no more) and read the history."""
-    hour, day = stamp(now - timedelta(hours=1)), stamp(now - timedelta(days=1))
-    row = db.execute(
-        """SELECT count(r.id) FILTER (WHERE planned_at > ?2), count(r.id), noticed_at, limited_at
-             FROM users LEFT JOIN replies r ON r.user_id = users.id AND kind = 'answer' AND part = 1
-                  AND planned_at > max(?3, coalesce(resumed_at, ''))
-            WHERE users.id = ?1""",
-        (user_id, hour, day),
-    ).fetchone()
-    noticed, limited = (parse_stamp(text) if text else None for text in row[2:])
-    return Standing(row[0], row[1], noticed, limited, history(db, user_id, messages, characters) if messages else ())
+# One row for each user, and lists as JSON: the fewer steps a statement takes, the less its thread waits for others.
+_STANDINGS = """
+SELECT u.id, u.noticed_at, u.limited_at,
+       (SELECT json_array(count(*) FILTER (WHERE planned_at > :hour), count(*)) FROM replies
+         WHERE user_id = u.id AND kind = 'answer' AND part = 1 AND planned_at > max(:day, coalesce(u.resumed_at, ''))),
+       (SELECT json_group_array(json_array(id, finished_at, body, json(answer))) FROM
+           (SELECT id, finished_at, body,
+                   (SELECT json_group_array(body) FROM
+                       (SELECT body FROM replies WHERE outbox_id = o.id AND state = 'sent' AND kind = 'answer'
+                         ORDER BY part)) AS answer
+              FROM outbox o WHERE user_id = u.id AND state IN ('done', 'failed')
+             ORDER BY finished_at DESC, id DESC LIMIT :messages)),
+       (SELECT json_group_array(json_array(planned_at, body)) FROM
+           (SELECT planned_at, body FROM replies WHERE user_id = u.id AND kind = 'human' AND state = 'sent'
+             ORDER BY planned_at DESC LIMIT :messages))
+  FROM json_each(:users) CROSS JOIN users u ON u.id = value"""
+
+
+def standings(db: sqlite3.Connection, asked: Sequence[Asked], now: datetime) -> list[Standing]:
+    """Count what users got (bounded by the limits themselves: who reaches them gets no more) and read the histories.
+
+    A history holds the newest utterances, oldest first, within both bounds: the user's words (of failed messages
+    too), the answer parts that were sent and what the owner wrote, in the order of answering; no apologies and no
+    notices, and nothing of cancelled or ignored messages.
+    """
+    rows = db.execute(
+        _STANDINGS,
+        {
+            "hour": stamp(now - timedelta(hours=1)),
+            "day": stamp(now - timedelta(days=1)),
+            "messages": max(one.messages for one in asked),
+            "users": json.dumps([one.user_id for one in asked]),
+        },
+    )
+    found = {row[0]: row for row in rows}
+    return [_standing(found[one.user_id], one) if one.user_id in found else NOBODY for one in asked]
+
+
+def _standing(row: tuple[Any, ...], asked: Asked) -> Standing:
+    noticed, limited = (parse_stamp(text) if text else None for text in row[1:3])
+    (hour, day), messages, owners = (json.loads(text) for text in row[3:])
+    spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in owners]
+    for id_, at, body, answer in messages:
+        spoken.append((at, id_, 0, Utterance("user", body)))
+        spoken.append((at, id_, 1, Utterance("assistant", "\n\n".join(answer))))
+    spoken.sort(key=lambda entry: entry[:3])
+    said = [utterance for *_, utterance in spoken if utterance.text]
+    return Standing(hour, day, noticed, limited, _newest(said, asked.messages, asked.characters))
 
 
 def record_answer(db: sqlite3.Connection, outbox_id: int, answer: Answer, duration_ms: int, now: datetime) -> None:
@@ -69,37 +118,6 @@ def record_answer(db: sqlite3.Connection, outbox_id: int, answer: Answer, durati
         (now.date().isoformat(), answer.input_tokens, answer.output_tokens),
     )
     replies.close_circuit(db, "model")
-
-
-def history(db: sqlite3.Connection, user_id: int, messages: int, characters: int) -> tuple[Utterance, ...]:
-    """Return the newest utterances, oldest first, within both bounds.
-
-    The user's words (of failed messages too), the answer parts that were sent and what the owner wrote, in the order
-    of answering; no apologies and no notices, and nothing of cancelled or ignored messages.
-    """
-    asked = db.execute(
-        """SELECT id, finished_at, body FROM outbox WHERE user_id = ? AND state IN ('done', 'failed')
-            ORDER BY finished_at DESC, id DESC LIMIT ?""",
-        (user_id, messages),
-    ).fetchall()
-    owners = db.execute(
-        """SELECT 0, planned_at, body FROM replies WHERE user_id = ? AND kind = 'human' AND state = 'sent'
-            ORDER BY planned_at DESC LIMIT ?""",
-        (user_id, messages),
-    )
-    answers: dict[int, list[str]] = {}
-    for outbox_id, body in db.execute(
-        """SELECT outbox_id, body FROM replies WHERE outbox_id IN (SELECT value FROM json_each(?))
-              AND state = 'sent' AND kind = 'answer' ORDER BY outbox_id, part""",
-        (json.dumps([row[0] for row in asked]),),
-    ):
-        answers.setdefault(outbox_id, []).append(body)
-    spoken = [(at, id_, 0, Utterance("user" if id_ else "assistant", body)) for id_, at, body in [*owners, *asked]]
-    spoken += [
-        (at, id_, 1, Utterance("assistant", "\n\n".join(answers[id_]))) for id_, at, _ in asked if id_ in answers
-    ]
-    spoken.sort(key=lambda entry: entry[:3])
-    return _newest([utterance for *_, utterance in spoken if utterance.text], messages, characters)
 
 
 def _newest(spoken: list[Utterance], messages: int, characters: int) -> tuple[Utterance, ...]:
