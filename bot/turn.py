@@ -31,7 +31,7 @@ from bot.domain import (
 )
 from bot.errors import Kind, ServiceError
 from bot.sender import Sender
-from bot.store.replies import Admission, Wait
+from bot.store.replies import Admission, Plan, Wait
 from bot.store.store import Store
 from bot.whatsapp.markdown import to_whatsapp
 from bot.whatsapp.split import split
@@ -135,7 +135,8 @@ class Turn:
     ) -> Outcome:
         """Plan parts and send them; the first one is marked as being sent in the transaction that plans it."""
         come_back = self._sender.come_back() if bodies else None
-        parts, begun = await self._store.plan(lease, kind, bodies, begin=come_back is None, error=error, **facts)
+        plan = Plan(lease, kind, bodies, begin=come_back is None, error=error, **facts)
+        parts, begun = await self._store.plan(plan)
         if kind == "apology" and not parts:  # a part of the answer may have gone out
             return Failed(error or "failed", attempts=facts.get("attempts", 0))
         return await self._deliver(lease, parts, error, Wait(come_back) if come_back else begun)

@@ -12,19 +12,22 @@ from typing import Any
 from bot.clock import parse_stamp, stamp
 from bot.domain import Lease, Message, Service
 from bot.store import edits, replies, users
+from bot.store.db import select
 from bot.store.turns import Budget
 
 _HEAD_ID = """(SELECT o.id FROM outbox o WHERE o.user_id = u.id AND o.state = 'pending'
          ORDER BY o.begun_at IS NULL, o.sent_at, o.id LIMIT 1)"""
-_HEADS = f"""SELECT h.id, h.wamid, h.type, h.body, h.sent_at, h.received_at, h.phone_number_id,
-       iif(json_valid(h.payload), json_extract(h.payload, '$.context.id'), NULL),
-       u.id, u.name, h.attempts, h.crashes, h.manual, h.error, coalesce(u.last_message_at, h.sent_at)
-  FROM users u JOIN outbox h ON h.id = {_HEAD_ID}
- WHERE u.ready_at <= :now AND"""
-_READY = f"{_HEADS} (h.crashes < 2 OR h.id = :suspect) ORDER BY u.ready_at LIMIT :free"
-_PLANNED = f"""{_HEADS} u.id IN (SELECT r.user_id FROM replies r WHERE r.state IN ('planned', 'sending'))
-   AND EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = h.id AND r.state IN ('planned', 'sending'))
- ORDER BY u.ready_at LIMIT :free"""
+_COLUMNS = """h.id, h.wamid, h.type, h.body, h.sent_at, h.received_at, h.phone_number_id,
+       iif(json_valid(h.payload), h.payload ->> '$.context.id', NULL),
+       u.id, u.name, h.attempts, h.crashes, h.manual, h.error, coalesce(u.last_message_at, h.sent_at)"""
+_HEADS = f"""(SELECT u.id AS user, h.id AS head FROM users u JOIN outbox h ON h.id = {_HEAD_ID}
+        WHERE u.ready_at <= :now AND {{which}} ORDER BY u.ready_at LIMIT :free)
+  CROSS JOIN users u ON u.id = user CROSS JOIN outbox h ON h.id = head"""
+_READY = _HEADS.format(which="(h.crashes < 2 OR h.id = :suspect)")
+_PLANNED = _HEADS.format(
+    which="""u.id IN (SELECT r.user_id FROM replies r WHERE r.state IN ('planned', 'sending'))
+         AND EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = h.id AND r.state IN ('planned', 'sending'))"""
+)
 # Rows found leased at two starts share one slot, so that blame is certain and nobody else waits for them.
 _SUSPECT = f"""
 SELECT s.id FROM outbox s CROSS JOIN users u ON u.id = s.user_id
@@ -32,7 +35,7 @@ SELECT s.id FROM outbox s CROSS JOIN users u ON u.id = s.user_id
    AND NOT EXISTS (SELECT 1 FROM outbox l WHERE l.crashes >= 2 AND l.state = 'leased')
  ORDER BY u.ready_at LIMIT 1"""
 
-_Row = tuple[Any, ...]
+_Row = Sequence[Any]
 
 
 def adopt(db: sqlite3.Connection, now: datetime) -> int:
@@ -47,8 +50,7 @@ def adopt(db: sqlite3.Connection, now: datetime) -> int:
             WHERE state = 'leased' RETURNING id"""
     ).fetchall()
     users.complete_merges(db)
-    for (id_,) in adopted:
-        edits.apply_to(db, id_, stamp(now))
+    edits.apply_to(db, [id_ for (id_,) in adopted], stamp(now))
     return len(adopted)
 
 
@@ -103,7 +105,7 @@ def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tupl
 
 def _heads(db: sqlite3.Connection, query: str, free: int, now: str) -> list[_Row]:
     suspect = db.execute(_SUSPECT, (now,)).fetchone() or (None,)
-    return db.execute(query, {"now": now, "free": free, "suspect": suspect[0]}).fetchall()
+    return select(db, _COLUMNS, query, {"now": now, "free": free, "suspect": suspect[0]})
 
 
 def _parts(db: sqlite3.Connection, rows: Sequence[_Row]) -> dict[int, list[_Row]]:

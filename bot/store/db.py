@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import math
 import sqlite3
 from collections import deque
@@ -18,7 +19,7 @@ from bot.errors import StoreUnavailable
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 A = TypeVar("A")
-Bulk = Callable[[sqlite3.Connection, list[A]], Sequence[T]]
+Bulk = Callable[[sqlite3.Connection, list[A]], Sequence[T | Exception]]
 
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
 STORE_AGAIN_SECONDS = 1.0
@@ -194,6 +195,12 @@ class _Lane:
                 log.error(f"store can't {self._verb}", reason=trouble)
             else:
                 log.info(f"store {self._verb}s again")
+
+
+def select(db: sqlite3.Connection, columns: str, source: str, parameters: Any) -> list[Any]:
+    """Return the `columns` of all rows of `source` ("table WHERE …"), each row a list, in one step."""
+    (rows,) = db.execute(f"SELECT json_group_array(json_array({columns})) FROM {source}", parameters).fetchone()
+    return list(json.loads(rows))
 
 
 def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> int:

@@ -1,43 +1,52 @@
 """What edits and revokes do: they change or cancel a message that still waits. For use inside a write."""
 
+import json
 import sqlite3
+from collections.abc import Sequence
 
 from bot.store import replies
 
-# Whoever knows a wamid: only its author changes it, and only while nothing is planned for it. The plus keeps SQLite
-# from looking through all that a person ever wrote.
-_NEWEST = f"""
+# Whoever knows a wamid: only its author changes it, and only while nothing is planned for it. A revoke comes first,
+# then the newest edit. The plus keeps SQLite from looking through all that a person ever wrote.
+_CHANGES = f"""
 SELECT o.id, c.type, c.body, c.payload, c.sent_at
-  FROM outbox c JOIN outbox o
+  FROM {{which}} CROSS JOIN outbox o
     ON o.wamid = c.target_wamid AND o.phone_number_id = c.phone_number_id AND +o.user_id = +c.user_id
- WHERE {{which}} AND o.state = 'pending' AND NOT EXISTS
+ WHERE o.state = 'pending' AND NOT EXISTS
        (SELECT 1 FROM replies r WHERE r.outbox_id = o.id AND {replies.IN_PLAN})
- ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC LIMIT 1"""
-_OF_WAMID = _NEWEST.format(which="c.phone_number_id = ? AND c.target_wamid = ?")
-_OF_ID = _NEWEST.format(which="o.id = ?")
+ ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC"""
+_OF_WAMIDS = _CHANGES.format(
+    which="json_each(?) CROSS JOIN outbox c ON c.phone_number_id = value ->> 0 AND c.target_wamid = value ->> 1"
+)
+_OF_IDS = _CHANGES.format(
+    which="""json_each(?) CROSS JOIN outbox own ON own.id = value
+             CROSS JOIN outbox c ON c.phone_number_id = own.phone_number_id AND c.target_wamid = own.wamid"""
+)
 
 
-def apply(db: sqlite3.Connection, phone_number_id: str, wamid: str, now: str) -> None:
-    """Let a revoke, or else the newest edit, have its way with a message; nothing where there is neither."""
-    _change(db, db.execute(_OF_WAMID, (phone_number_id, wamid)).fetchone(), now)
+def apply(db: sqlite3.Connection, wamids: Sequence[tuple[str, str]], now: str) -> None:
+    """Let a revoke, or else the newest edit, have its way with each message (business number, wamid) that has one."""
+    _change(db, db.execute(_OF_WAMIDS, (json.dumps(wamids),)).fetchall(), now)
 
 
-def apply_to(db: sqlite3.Connection, outbox_id: int, now: str) -> None:
-    """Do the same for a message that a turn gave back: it was not to be changed meanwhile."""
-    _change(db, db.execute(_OF_ID, (outbox_id,)).fetchone(), now)
+def apply_to(db: sqlite3.Connection, ids: Sequence[int], now: str) -> None:
+    """Do the same for messages that turns gave back: they were not to be changed meanwhile."""
+    _change(db, db.execute(_OF_IDS, (json.dumps(ids),)).fetchall(), now)
 
 
-def _change(db: sqlite3.Connection, newest: tuple[int, str, str, str, str] | None, now: str) -> None:
-    if newest is None:
-        return
-    id_, kind, body, payload, sent_at = newest
-    if kind == "revoke":
-        db.execute(
-            "UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?",
-            (now, id_),
-        )
-    else:
-        db.execute(
-            "UPDATE outbox SET type = ?, body = ?, payload = ?, edited_at = ? WHERE id = ?",
-            (kind, body, payload, sent_at, id_),
-        )
+def _change(db: sqlite3.Connection, changes: Sequence[tuple[int, str, str, str, str]], now: str) -> None:
+    changed = set()
+    for id_, kind, body, payload, sent_at in changes:
+        if id_ in changed:
+            continue
+        changed.add(id_)
+        if kind == "revoke":
+            db.execute(
+                "UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?",
+                (now, id_),
+            )
+        else:
+            db.execute(
+                "UPDATE outbox SET type = ?, body = ?, payload = ?, edited_at = ? WHERE id = ?",
+                (kind, body, payload, sent_at, id_),
+            )

@@ -1,17 +1,21 @@
-"""The way in: one webhook's batch into the outbox, exactly once. Functions of a connection, for a write."""
+"""The way in: what webhooks brought goes into the outbox, exactly once. Functions of a connection, for a write."""
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from bot.clock import stamp
 from bot.domain import Appended, Batch, Echo, Inbound
-from bot.store import edits, replies, users
+from bot.errors import StoreFull
+from bot.store import edits, statuses
+from bot.store.db import insert
+from bot.store.users import People, User
 
-_INSERT = """
-INSERT INTO outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, target_wamid, sent_at,
-                    received_at, finished_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_OUTBOX = """outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, target_wamid, sent_at,
+                     received_at, finished_at)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,64 +36,102 @@ class Door:
 
 
 def append(
-    db: sqlite3.Connection, batch: Batch, door: Door, now: datetime, overtaken: replies.Overtaken
-) -> tuple[Appended, bool]:
-    """Store a batch; the second value says that max_depth_total kept new messages out (the rest is stored)."""
-    text_now = stamp(now)
-    matched = replies.apply_statuses(db, batch.statuses, text_now, overtaken)
-    for change in batch.identity_changes:
-        users.change_identity(db, change.before, change.after, text_now)
-    for echo in batch.echoes:
-        _store_echo(db, echo, text_now)
-    new, seen, full = 0, [], False
-    depth = db.execute("SELECT depth FROM control").fetchone()[0] if batch.messages else 0
-    for message in batch.messages:
-        if door.max_depth_total and depth >= door.max_depth_total and message.answerable:
-            full = full or not _known(db, message)
-            continue
-        user, state = _append_message(db, message, door, text_now)
-        if state is None:
-            continue
-        new += 1
-        depth += state == "pending"
-        if user not in seen:
-            seen.append(user)
-    known = len(batch.messages) - new
-    return Appended(new, known, matched, tuple(seen)), full
+    db: sqlite3.Connection, batches: Sequence[Batch], door: Door, now: datetime, overtaken: statuses.Overtaken
+) -> list[Appended | StoreFull]:
+    """Store batches; StoreFull stands where max_depth_total kept new messages out (the rest is stored)."""
+    told = [statuses.apply(db, batch.statuses, stamp(now), overtaken) for batch in batches]
+    arrival = _Arrival(db, batches, door, stamp(now))
+    results = [arrival.take(batch, matched) for batch, matched in zip(batches, told, strict=True)]
+    arrival.write()
+    return results
 
 
-def _append_message(db: sqlite3.Connection, message: Inbound, door: Door, now: str) -> tuple[int, str | None]:
-    if _known(db, message):
-        return 0, None
-    user = users.resolve(db, message.sender, now)
-    sent_at = stamp(message.sent_at) if message.sent_at else now
-    state, error = "pending", None
-    if not message.answerable or not door.answers(user.phone, user.bsuid):
-        state = "ignored"
-    elif door.max_depth_per_user and user.depth >= door.max_depth_per_user:
-        state, error = "cancelled", "over_limit"
-    db.execute(
-        _INSERT,
-        (message.phone_number_id, message.wamid, user.id, message.type, message.body, message.payload, state, error,
-         message.target, sent_at, now, None if state == "pending" else now),
-    )  # fmt: skip
-    if user.last_message_at is None or sent_at > user.last_message_at:
-        db.execute("UPDATE users SET last_message_at = ? WHERE id = ?", (sent_at, user.id))
-    edits.apply(db, message.phone_number_id, message.target or message.wamid, now)
-    return user.id, state
+class _Arrival:
+    """Messages on their way in: what has to be known of them is looked up together, and they are written together."""
+
+    def __init__(self, db: sqlite3.Connection, batches: Sequence[Batch], door: Door, now: str) -> None:
+        messages = [message for batch in batches for message in batch.messages]
+        self._db = db
+        self._door = door
+        self._now = now
+        self._people = People(db, [message.sender for message in messages], self.write)
+        self._known = _known(db, messages) if messages else set()
+        self._depth: int = db.execute("SELECT depth FROM control").fetchone()[0] if messages else 0
+        self._rows: list[tuple[Any, ...]] = []
+        self._newest: dict[int, str] = {}  # by user: the time of their newest message
+
+    def take(self, batch: Batch, matched: int) -> Appended | StoreFull:
+        """Take in what a webhook held, besides its statuses."""
+        for change in batch.identity_changes:
+            self._people.change_identity(change.before, change.after, self._now)
+        for echo in batch.echoes:
+            self._store_echo(echo)
+        users: dict[int, None] = {}
+        new, full, most = 0, False, self._door.max_depth_total
+        for message in batch.messages:
+            if (message.phone_number_id, message.wamid) in self._known:
+                continue
+            if most and self._depth >= most and message.answerable:
+                full = True
+                continue
+            users[self._add(message)] = None
+            new += 1
+        if full:
+            return StoreFull("max_depth_total messages wait already")
+        return Appended(new, len(batch.messages) - new, matched, tuple(users))
+
+    def _add(self, message: Inbound) -> int:
+        user = self._people.resolve(message.sender, self._now)
+        sent_at = stamp(message.sent_at) if message.sent_at else self._now
+        state, error = self._state(message, user)
+        self._known.add((message.phone_number_id, message.wamid))
+        self._rows.append(
+            (message.phone_number_id, message.wamid, user.id, message.type, message.body, message.payload, state, error,
+             message.target, sent_at, self._now, None if state == "pending" else self._now)
+        )  # fmt: skip
+        self._depth += state == "pending"
+        user.depth += state == "pending"
+        if sent_at > (user.last_message_at or ""):
+            user.last_message_at = self._newest[user.id] = sent_at
+        return user.id
+
+    def _state(self, message: Inbound, user: User) -> tuple[str, str | None]:
+        if not message.answerable or not self._door.answers(user.phone, user.bsuid):
+            return "ignored", None
+        if self._door.max_depth_per_user and user.depth >= self._door.max_depth_per_user:
+            return "cancelled", "over_limit"
+        return "pending", None
+
+    def write(self) -> None:
+        """Write what was taken in so far."""
+        if not self._rows:
+            return
+        insert(self._db, _OUTBOX, self._rows)
+        self._db.execute(
+            """UPDATE users SET last_message_at = value ->> 1 FROM json_each(?) WHERE users.id = value ->> 0""",
+            (json.dumps(list(self._newest.items())),),
+        )
+        edits.apply(self._db, [(row[0], row[8] or row[1]) for row in self._rows], self._now)
+        self._rows.clear()
+        self._newest.clear()
+
+    def _store_echo(self, echo: Echo) -> None:
+        """Keep what the owner wrote from the phone: the model reads it as history."""
+        user = self._people.resolve(echo.recipient, self._now)
+        sent_at = stamp(echo.sent_at) if echo.sent_at else self._now
+        self._db.execute(
+            """INSERT INTO replies (user_id, part, kind, type, body, state, wamid, planned_at, sent_at)
+               SELECT ?, 1, 'human', ?, ?, 'sent', ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM replies WHERE wamid = ?)""",
+            (user.id, echo.type, echo.body, echo.wamid, sent_at, sent_at, echo.wamid),
+        )
 
 
-def _known(db: sqlite3.Connection, message: Inbound) -> bool:
-    key = (message.phone_number_id, message.wamid)
-    return db.execute("SELECT 1 FROM outbox WHERE phone_number_id = ? AND wamid = ?", key).fetchone() is not None
-
-
-def _store_echo(db: sqlite3.Connection, echo: Echo, now: str) -> None:
-    """Keep what the owner wrote from the phone: the model reads it as history."""
-    user = users.resolve(db, echo.recipient, now)
-    sent_at = stamp(echo.sent_at) if echo.sent_at else now
-    db.execute(
-        """INSERT INTO replies (user_id, part, kind, type, body, state, wamid, planned_at, sent_at)
-           SELECT ?, 1, 'human', ?, ?, 'sent', ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM replies WHERE wamid = ?)""",
-        (user.id, echo.type, echo.body, echo.wamid, sent_at, sent_at, echo.wamid),
+def _known(db: sqlite3.Connection, messages: Sequence[Inbound]) -> set[tuple[str, str]]:
+    """Return number and wamid of those that are stored already."""
+    return set(
+        db.execute(
+            """SELECT value ->> 0, value ->> 1 FROM json_each(?) CROSS JOIN outbox o
+                   ON o.phone_number_id = value ->> 0 AND o.wamid = value ->> 1""",
+            (json.dumps([(message.phone_number_id, message.wamid) for message in messages]),),
+        )
     )

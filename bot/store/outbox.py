@@ -7,16 +7,14 @@ from datetime import datetime, timedelta
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Cancelled, Done, Failed, InDoubt, Lease, Outcome, Released, Retry
-from bot.store import edits, replies, users
-
-PROBE_MOST_SECONDS = 30.0
+from bot.store import circuits, edits, replies, statuses, users
 
 
 def settle(
     db: sqlite3.Connection,
     ended: Sequence[tuple[Lease, Outcome]],
     now: datetime,
-    overtaken: replies.Overtaken,
+    overtaken: statuses.Overtaken,
 ) -> None:
     """Turn outcomes into the rows' next states; a lease that is no longer held changes nothing.
 
@@ -24,17 +22,18 @@ def settle(
     """
     text_now = stamp(now)
     receipts = [outcome.receipt for _, outcome in ended if isinstance(outcome, Done | Failed | Cancelled)]
-    replies.record_sent(db, [receipt for receipt in receipts if receipt], text_now, overtaken)
-    db.executemany(
-        """UPDATE outbox SET state = 'done', error = NULL, finished_at = ?, leased_at = NULL
-            WHERE id = ? AND state = 'leased' AND leased_at = ?""",
-        [(text_now, lease.messages[0].id, lease.token) for lease, outcome in ended if isinstance(outcome, Done)],
+    statuses.record_sent(db, [receipt for receipt in receipts if receipt], text_now, overtaken)
+    done = [(lease.messages[0].id, lease.token) for lease, outcome in ended if isinstance(outcome, Done)]
+    db.execute(
+        """UPDATE outbox SET state = 'done', error = NULL, finished_at = ?, leased_at = NULL FROM json_each(?)
+            WHERE outbox.id = value ->> 0 AND state = 'leased' AND leased_at = value ->> 1""",
+        (text_now, json.dumps(done)),
     )
     for lease, outcome in ended:
         if not isinstance(outcome, Done):
             _settle_undone(db, lease, outcome, now)
         elif lease.probe:
-            _end_probe(db, lease)
+            circuits.end_probe(db, lease.messages[0].id)
     users.complete_merges(db)
 
 
@@ -53,17 +52,17 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
         case Released(until=moment):
             changed = _give_back(db, lease, moment)
     if lease.probe:
-        _end_probe(db, lease)
+        circuits.end_probe(db, lead)
     if not changed:
         return
-    edits.apply_to(db, lead, stamp(now))
+    edits.apply_to(db, [lead], stamp(now))
     if isinstance(outcome, Released) and outcome.pause:
         db.execute(
             "UPDATE users SET paused_at = ?, paused_by = ? WHERE id = (SELECT user_id FROM outbox WHERE id = ?)",
             (stamp(now), outcome.reason, lead),
         )
     if isinstance(outcome, Released) and outcome.refused_by:
-        _open_circuit(db, outcome, now, probe=lease.probe)
+        circuits.open_(db, outcome, now, probe=lease.probe)
     if (row := _attempt(outcome)) is not None:
         request_id = getattr(outcome, "request_id", None)
         db.execute(
@@ -71,10 +70,6 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
                VALUES (?, ?, 'turn', ?, ?, ?, ?, ?)""",
             (lead, stamp(now), *row, request_id, round((now - parse_stamp(lease.token)) / timedelta(milliseconds=1))),
         )
-
-
-def _end_probe(db: sqlite3.Connection, lease: Lease) -> None:
-    db.execute("UPDATE circuits SET probing = NULL WHERE probing = ?", (lease.messages[0].id,))
 
 
 def prune(db: sqlite3.Connection, before: str, most: int) -> int:
@@ -136,21 +131,3 @@ def _give_back(
 def _in_doubt(db: sqlite3.Connection, id_: int) -> bool:
     found = db.execute("SELECT 1 FROM replies WHERE outbox_id = ? AND state = 'sending'", (id_,))
     return found.fetchone() is not None
-
-
-def _open_circuit(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bool) -> None:
-    """Open it, or count a failed probe: the next is due after 1, 2, 4… at most 30 seconds, or as the service asks.
-
-    A turn that was under way when it opened and is refused too says nothing new.
-    """
-    state, probes = db.execute("SELECT state, probes FROM circuits WHERE service = ?", (refusal.refused_by,)).fetchone()
-    if state == "open" and not probe:
-        return
-    probes = probes + 1 if state == "open" else 0
-    wait = max(min(PROBE_MOST_SECONDS, 2.0 ** min(probes, 10)), refusal.probe_after_seconds)
-    next_probe = stamp(now + timedelta(seconds=wait))
-    db.execute(
-        """UPDATE circuits SET state = 'open', reason = ?, code = ?, opened_at = coalesce(opened_at, ?), probe_at = ?,
-                               probes = ? WHERE service = ?""",
-        (refusal.reason, refusal.code, stamp(now), next_probe, probes, refusal.refused_by),
-    )

@@ -1,26 +1,28 @@
-"""What goes out: planning an answer's parts, marking them as sent, and what statuses say of them.
-
-Functions of a connection, to be run inside a write.
-"""
+"""What goes out: planning an answer's parts and marking them as being sent. For use inside a write."""
 
 import json
 import secrets
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import count
+from typing import Any, Literal
 
 from bot.clock import parse_stamp, stamp
-from bot.domain import Identity, Lease, Part, Receipt, ReplyKind, Status
+from bot.domain import Answer, Identity, Lease, Part, ReplyKind, Service
+from bot.store import circuits, turns
+from bot.store.db import insert, select
 
 PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.sending_at, r.error"
 # Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.
 IN_PLAN = "(r.kind = 'answer' OR r.planned_at >= o.begun_at)"
-_RANK = {None: 0, "sent": 1, "delivered": 2, "read": 3, "played": 4}
-OVERTAKEN_SECONDS = 60
-OVERTAKEN_MOST = 10_000
+_REPLIES = "replies (user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries, sending_at)"
+_HELD_COLUMNS = """o.id, u.id, u.phone, u.bsuid, u.pair_full_at,
+       (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id)"""
+_HELD = """
+       json_each(?) CROSS JOIN outbox o ON o.id = value ->> 0 AND o.state = 'leased' AND o.leased_at = value ->> 1
+       CROSS JOIN users u ON u.id = o.user_id"""
 
 
 class LeaseLost(Exception):
@@ -60,26 +62,28 @@ class PairLimit:
     burst: int = 1
 
 
-class Overtaken:
-    """Statuses without a callback id that came before the answer of their send: kept for a minute, bounded."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a turn wants to say, in parts, and what is stored with it.
 
-    def __init__(self) -> None:
-        self._statuses: OrderedDict[str, tuple[str, list[Status]]] = OrderedDict()
+    `begin` marks the first part as being sent, too, as `begin_send` does. `error` is the reason that the row will end
+    with after an apology or notice; no apology is planned when a part of the answer may have gone out. `works` names
+    a service that did what it was asked, though it rejected this message.
+    """
 
-    def keep(self, status: Status, now: str) -> None:
-        """Remember a status whose wamid nobody knows yet."""
-        oldest = stamp(parse_stamp(now) - timedelta(seconds=OVERTAKEN_SECONDS))
-        while self._statuses and (
-            len(self._statuses) >= OVERTAKEN_MOST or next(iter(self._statuses.values()))[0] < oldest
-        ):
-            self._statuses.popitem(last=False)
-        said = self._statuses.setdefault(status.wamid, (now, []))[1]
-        if status not in said:
-            said.append(status)
+    lease: Lease
+    kind: ReplyKind
+    bodies: Sequence[str]
+    begin: bool = False
+    error: str | None = None
+    answer: Answer | None = None
+    duration_ms: int = 0
+    notice: Literal["noticed_at", "limited_at"] | None = None
+    attempts: int = 0
+    works: Service | None = None
 
-    def said_of(self, wamid: str) -> list[Status]:
-        """Return what was said of a wamid; it stays, as the transaction that asks may have to run again."""
-        return self._statuses.get(wamid, ("", []))[1]
+
+Planned = tuple[list[Part], Admission | None]
 
 
 def part_of(row: Sequence[Any]) -> Part:
@@ -89,39 +93,59 @@ def part_of(row: Sequence[Any]) -> Part:
     return Part(id_, number, kind, body, state, tries, doubts, moment, error)
 
 
-def plan(
-    db: sqlite3.Connection, lease: Lease, kind: ReplyKind, bodies: Sequence[str], limit: PairLimit | None, now: datetime
-) -> tuple[list[Part], Admission | None]:
-    """Add parts behind those that the message has; the model is never asked again from here on.
+def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: datetime) -> list[Planned | LeaseLost]:
+    """Add parts behind those that the messages have; the model is never asked again from here on.
 
-    With a limit, the first of them is marked as sending, where it allows that. Raises LeaseLost.
+    The second value is the first part's admission where that was to begin; LeaseLost stands for a lease that is gone.
     """
-    outbox_id, text_now = lease.messages[0].id, stamp(now)
-    row = db.execute(
-        """SELECT u.id, u.phone, u.bsuid, u.pair_full_at, (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id)
-             FROM outbox o JOIN users u ON u.id = o.user_id
-            WHERE o.id = ? AND o.state = 'leased' AND o.leased_at = ?""",
-        (outbox_id, lease.token),
-    ).fetchone()
-    if row is None:
-        raise LeaseLost
-    if kind == "apology" and _spoken(db, outbox_id):
-        return [], None
-    user_id, phone, bsuid, full_at, last = row
-    begun: Admission | None = _wait(db, user_id, full_at, limit, now) if limit and bodies else None
+    leases = json.dumps([(plan.lease.messages[0].id, plan.lease.token) for plan in plans])
+    held = {id_: user for id_, *user in select(db, _HELD_COLUMNS, _HELD, (leases,))}
+    results: list[Planned | LeaseLost] = []
+    rows: list[tuple[Any, ...]] = []
+    answered: list[turns.Answered] = []
+    for plan in plans:
+        lead = plan.lease.messages[0].id
+        if lead not in held:
+            results.append(LeaseLost())
+        elif plan.kind == "apology" and _spoken(db, lead):
+            results.append(([], None))
+        else:
+            results.append(_plan(db, plan, held[lead], limit, now, rows))
+            if plan.answer is not None:
+                answered.append(turns.Answered(lead, plan.answer, plan.duration_ms))
+    ids = count(insert(db, _REPLIES, rows) - len(rows) + 1)
+    for result in results:
+        if not isinstance(result, LeaseLost):
+            result[0][:] = [replace(part, id=next(ids)) for part in result[0]]
+    turns.record_answers(db, answered, now)
+    return results
+
+
+def _plan(
+    db: sqlite3.Connection, plan: Plan, held: Sequence[Any], limit: PairLimit, now: datetime, rows: list[Any]
+) -> Planned:
+    """Add the rows of one plan to `rows`, which get their ids when they are written."""
+    user_id, phone, bsuid, full_at, last = held
+    lead, text_now = plan.lease.messages[0].id, stamp(now)
+    begun: Admission | None = None
+    if plan.begin and plan.bodies:
+        begun = _wait(db, user_id, full_at, limit, now)
     parts: list[Part] = []
-    for number, body in enumerate(bodies, (last or 0) + 1):
-        callback_id, begins = secrets.token_hex(12), limit is not None and begun is None
-        cursor = db.execute(
-            """INSERT INTO replies (user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries,
-                                    sending_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (user_id, outbox_id, number, kind, body, "sending" if begins else "planned", callback_id, text_now, begins,
-             text_now if begins else None),
-        )  # fmt: skip
-        assert cursor.lastrowid is not None
-        parts.append(Part(cursor.lastrowid, number, kind, body, "planned", 0, 0, None))
+    for number, body in enumerate(plan.bodies, (last or 0) + 1):
+        callback_id, begins = secrets.token_hex(12), plan.begin and begun is None
+        state, sending_at = ("sending", text_now) if begins else ("planned", None)
+        rows.append((user_id, lead, number, plan.kind, body, state, callback_id, text_now, begins, sending_at))
+        parts.append(Part(0, number, plan.kind, body, "planned", 0, 0, None))
         if begins:
             begun = Permit(Identity(phone, bsuid), f"{callback_id}.1")
+    if plan.kind != "answer" and parts:
+        db.execute(
+            "UPDATE outbox SET error = ?, attempts = attempts + ? WHERE id = ?", (plan.error, plan.attempts, lead)
+        )
+    if plan.works is not None:
+        circuits.close(db, plan.works)
+    if plan.notice is not None:
+        db.execute(f"UPDATE users SET {plan.notice} = ? WHERE id = ?", (text_now, plan.lease.user_id))
     return parts, begun
 
 
@@ -169,100 +193,7 @@ def _wait(db: sqlite3.Connection, user_id: int, full_at: str | None, limit: Pair
     return None
 
 
-def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, overtaken: Overtaken) -> None:
-    """Store that the Graph API took parts; whatever else became of the turn, this is true."""
-    for receipt in receipts:
-        _mark_sent(db, receipt.part_id, receipt.wamid, now)
-        apply_statuses(db, overtaken.said_of(receipt.wamid), now, overtaken)
-    db.executemany(
-        """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms)
-           SELECT outbox_id, ?, 'send', 'sent', ? FROM replies WHERE id = ?""",
-        [(now, receipt.duration_ms, receipt.part_id) for receipt in receipts],
-    )
-    if receipts:
-        close_circuit(db, "graph")
-
-
 def refuse_part(db: sqlite3.Connection, part_id: int, error: str, *, final: bool) -> None:
     """Store that the Graph API did not take a part: it is planned again, or failed for good."""
     state = "failed" if final else "planned"
     db.execute("UPDATE replies SET state = ?, error = ? WHERE id = ? AND state = 'sending'", (state, error, part_id))
-
-
-def apply_statuses(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtaken: Overtaken) -> int:
-    """Let statuses settle sends and raise deliveries; return how many named a reply of ours."""
-    matched = 0
-    for status in statuses:
-        base, _, number = (status.callback or "").rpartition(".")
-        row = _find_reply(db, base, status.wamid)
-        if row is None:
-            if status.callback is None:
-                overtaken.keep(status, now)
-            continue
-        matched += 1
-        _apply_status(db, row, status, int(number) if base and number.isdecimal() else None, now)
-    return matched
-
-
-def close_circuit(db: sqlite3.Connection, service: str) -> None:
-    """Note that a service did what it was asked: nothing stands in its way any more."""
-    db.execute(
-        """UPDATE circuits SET state = 'closed', reason = NULL, code = NULL, opened_at = NULL, probe_at = NULL,
-                               probes = 0, probing = NULL WHERE service = ? AND state = 'open'""",
-        (service,),
-    )
-
-
-def _find_reply(db: sqlite3.Connection, callback_id: str, wamid: str) -> tuple[int, int, str, int, str, str] | None:
-    columns = "SELECT id, outbox_id, state, tries, wamid, delivery FROM replies WHERE "
-    row = db.execute(columns + "callback_id = ?", (callback_id,)).fetchone() if callback_id else None
-    found: tuple[int, int, str, int, str, str] | None = row or db.execute(columns + "wamid = ?", (wamid,)).fetchone()
-    return found
-
-
-def _apply_status(
-    db: sqlite3.Connection,
-    row: tuple[int, int, str, int, str, str],
-    status: Status,
-    number: int | None,
-    now: str,
-) -> None:
-    id_, outbox_id, state, tries, known, delivery = row
-    at = stamp(status.at) if status.at else now
-    if status.delivery == "failed":
-        older_try = number is not None and number < tries  # a newer one is under way or went out
-        if older_try or state == "planned" or delivery not in (None, "sent"):
-            return
-        # A part that nobody saw go out fails; one that did keeps its state, and shows as undelivered.
-        db.execute(
-            """UPDATE replies SET delivery = 'failed', error = ?, wamid = coalesce(wamid, ?),
-                                  state = iif(state = 'sending', 'failed', state) WHERE id = ?""",
-            (status.error or "failed", status.wamid, id_),
-        )
-    else:
-        if (state, known) != ("sent", status.wamid):
-            _mark_sent(db, id_, status.wamid, at)  # in whole seconds: never before the send began
-        if delivery != "failed" and _RANK[status.delivery] > _RANK[delivery]:
-            db.execute("UPDATE replies SET delivery = ? WHERE id = ?", (status.delivery, id_))
-    if state == "sending":
-        db.execute(
-            """UPDATE outbox SET not_before_at = NULL
-                WHERE id = ? AND state = 'pending' AND not_before_at IS NOT NULL""",
-            (outbox_id,),
-        )
-
-
-def _mark_sent(db: sqlite3.Connection, part_id: int, wamid: str, at: str) -> None:
-    sent = """UPDATE replies SET state = 'sent', error = NULL, wamid = coalesce(wamid, ?),
-                                 sent_at = coalesce(sent_at, max(?, coalesce(sending_at, '')))
-               WHERE id = ? AND """
-    if db.execute(sent + "state = 'sending' AND wamid IS NULL", (wamid, at, part_id)).rowcount:
-        return
-    for state, first, duplicates in db.execute(
-        "SELECT state, wamid, duplicates FROM replies WHERE id = ?", (part_id,)
-    ).fetchall():
-        wamids = json.loads(duplicates or "[]")
-        if first not in (None, wamid) and wamid not in wamids:
-            db.execute("UPDATE replies SET duplicates = ? WHERE id = ?", (json.dumps([*wamids, wamid]), part_id))
-        if state != "sent" or first is None:
-            db.execute(sent + "delivery IS NOT 'failed'", (wamid, at, part_id))

@@ -4,12 +4,12 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Answer, Appended, Batch, Lease, Outcome, Part, Receipt, ReplyKind, Service
+from bot.domain import Appended, Batch, Lease, Outcome, Part, Receipt, Service
 from bot.errors import StoreFull
-from bot.store import claims, inbox, migrate, operators, outbox, replies, turns
+from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
 from bot.store.db import Database
 from bot.store.insights import Insights
 
@@ -35,9 +35,11 @@ class Store:
         self._door = door or inbox.Door()
         self._budget = budget or turns.Budget()
         self._pair_limit = pair_limit or replies.PairLimit()
-        self._overtaken = replies.Overtaken()
+        self._overtaken = statuses.Overtaken()
         # One object each, so that calls are made together.
+        self._append_all = self._append_together
         self._settle_all = self._settle_together
+        self._plan_all = self._plan_together
         self._all_standings = self._standings
         self.insights = Insights(database, clock, self._budget)
 
@@ -74,14 +76,10 @@ class Store:
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
-        now = self._clock.now()
-        appended, full = await self._db.write(
-            lambda db: inbox.append(db, batch, self._door, now, self._overtaken),
-            give_up_seconds=WEBHOOK_PATIENCE_SECONDS,
-        )
-        if full:
-            raise StoreFull("max_depth_total messages wait already")
-        return appended
+        return await self._db.write_together(self._append_all, batch, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
+
+    def _append_together(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Sequence[Appended | StoreFull]:
+        return inbox.append(db, batches, self._door, self._clock.now(), self._overtaken)
 
     # -- the daemon's side
 
@@ -120,42 +118,17 @@ class Store:
         fresh = iter(leases)
         return [next(fresh, None) if claim else None for _, _, claim in ended]
 
-    async def plan(
-        self,
-        lease: Lease,
-        kind: ReplyKind,
-        bodies: Sequence[str],
-        *,
-        begin: bool = False,
-        error: str | None = None,
-        answer: Answer | None = None,
-        duration_ms: int = 0,
-        notice: Literal["noticed_at", "limited_at"] | None = None,
-        attempts: int = 0,
-        works: Service | None = None,
-    ) -> tuple[list[Part], replies.Admission | None]:
+    async def plan(self, plan: replies.Plan) -> replies.Planned:
         """Store what will be sent, before anything is: from here on the model is never asked again.
 
-        `begin` marks the first part as being sent, too, as `begin_send` does: its answer is the second value.
-        `error` is the reason that the row will end with after an apology or notice. No apology is planned, and
-        nothing returned, when a part of the answer may have gone out. `works` names a service that did what it was
-        asked, though it rejected this message. Raises LeaseLost.
+        Returns the parts and, where the first was to begin, its admission. Raises LeaseLost.
         """
-        now, lead = self._clock.now(), lease.messages[0].id
+        return await self._db.keep_together(self._plan_all, plan)
 
-        def work(db: sqlite3.Connection) -> tuple[list[Part], replies.Admission | None]:
-            planned = replies.plan(db, lease, kind, bodies, self._pair_limit if begin else None, now)
-            if kind != "answer" and planned[0]:
-                db.execute("UPDATE outbox SET error = ?, attempts = attempts + ? WHERE id = ?", (error, attempts, lead))
-            if works is not None:
-                replies.close_circuit(db, works)
-            if notice is not None:
-                db.execute(f"UPDATE users SET {notice} = ? WHERE id = ?", (stamp(now), lease.user_id))
-            if answer is not None:
-                turns.record_answer(db, lead, answer, duration_ms, now)
-            return planned
-
-        return await self._db.keep(work)
+    def _plan_together(
+        self, db: sqlite3.Connection, plans: Sequence[replies.Plan]
+    ) -> Sequence[replies.Planned | replies.LeaseLost]:
+        return replies.plan(db, plans, self._pair_limit, self._clock.now())
 
     async def begin_send(self, lease: Lease, part: Part, receipt: Receipt | None = None) -> replies.Admission:
         """Mark a part as being sent, and record the receipt of the one before it."""
@@ -163,7 +136,7 @@ class Store:
 
         def work(db: sqlite3.Connection) -> replies.Admission:
             if receipt is not None:
-                replies.record_sent(db, [receipt], stamp(now), self._overtaken)
+                statuses.record_sent(db, [receipt], stamp(now), self._overtaken)
             return replies.begin_send(db, part.id, lease.token, self._pair_limit, now)
 
         return await self._db.keep(work)
@@ -171,7 +144,7 @@ class Store:
     async def record_sent(self, receipt: Receipt) -> None:
         """Store that the Graph API took a part, where nothing else is to be stored with it."""
         now = stamp(self._clock.now())
-        await self._db.keep(lambda db: replies.record_sent(db, [receipt], now, self._overtaken))
+        await self._db.keep(lambda db: statuses.record_sent(db, [receipt], now, self._overtaken))
 
     async def refuse_part(self, part: Part, error: str, *, final: bool) -> None:
         """Store that a send was refused: the part is planned again, or failed for good."""

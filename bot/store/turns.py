@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Answer, Utterance
-from bot.store import replies
+from bot.store import circuits
+from bot.store.db import insert
 
 
 class Asked(NamedTuple):
@@ -18,6 +19,14 @@ class Asked(NamedTuple):
     user_id: int
     messages: int
     characters: int
+
+
+class Answered(NamedTuple):
+    """A message that the model answered, and the milliseconds that took."""
+
+    outbox_id: int
+    answer: Answer
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +113,32 @@ def _standing(row: tuple[Any, ...], asked: Asked) -> Standing:
     return Standing(hour, day, noticed, limited, _newest(said, asked.messages, asked.characters))
 
 
-def record_answer(db: sqlite3.Connection, outbox_id: int, answer: Answer, duration_ms: int, now: datetime) -> None:
-    """Store what the model's answer took, and that the model answers."""
-    db.execute(
-        """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms, input_tokens, output_tokens, request_id)
-           VALUES (?, ?, 'model', 'answered', ?, ?, ?, ?)""",
-        (outbox_id, stamp(now), duration_ms, answer.input_tokens, answer.output_tokens, answer.request_id),
+def record_answers(db: sqlite3.Connection, answered: Sequence[Answered], now: datetime) -> None:
+    """Store what the model's answers took, and that the model answers."""
+    if not answered:
+        return
+    insert(
+        db,
+        "attempts (outbox_id, at, stage, outcome, duration_ms, input_tokens, output_tokens, request_id)",
+        [
+            (id_, stamp(now), "model", "answered", ms, answer.input_tokens, answer.output_tokens, answer.request_id)
+            for id_, answer, ms in answered
+        ],
     )
+    answers = [answer for _, answer, _ in answered]
     db.execute(
-        """INSERT INTO usage (day, answers, input_tokens, output_tokens) VALUES (?, 1, ?, ?)
-           ON CONFLICT (day) DO UPDATE SET answers = answers + 1, input_tokens = input_tokens + excluded.input_tokens,
+        """INSERT INTO usage (day, answers, input_tokens, output_tokens) VALUES (?, ?, ?, ?)
+           ON CONFLICT (day) DO UPDATE SET answers = answers + excluded.answers,
+                                           input_tokens = input_tokens + excluded.input_tokens,
                                            output_tokens = output_tokens + excluded.output_tokens""",
-        (now.date().isoformat(), answer.input_tokens, answer.output_tokens),
+        (
+            now.date().isoformat(),
+            len(answers),
+            sum(answer.input_tokens for answer in answers),
+            sum(answer.output_tokens for answer in answers),
+        ),
     )
-    replies.close_circuit(db, "model")
+    circuits.close(db, "model")
 
 
 def _newest(spoken: list[Utterance], messages: int, characters: int) -> tuple[Utterance, ...]:

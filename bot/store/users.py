@@ -3,10 +3,13 @@
 Functions of a connection, to be run inside a write.
 """
 
+import json
 import sqlite3
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bot.domain import Identity
+from bot.store.db import select
 
 
 @dataclass(slots=True)
@@ -21,49 +24,116 @@ class User:
     last_message_at: str | None
 
 
-_FIND = """
-SELECT u.id, u.phone, u.bsuid, u.name, u.depth, u.last_message_at
-  FROM user_ids i JOIN users u ON u.id = i.user_id WHERE i.id = ?"""
+_COLUMNS = "i.id, u.id, u.phone, u.bsuid, u.name, u.depth, u.last_message_at"
+_FOUND = "json_each(?) CROSS JOIN user_ids i ON i.id = value CROSS JOIN users u ON u.id = i.user_id"
 
 
-def resolve(db: sqlite3.Connection, who: Identity, now: str) -> User:
-    """Find or create the person that `who` names, linking what arrives together for the first time.
+class People:
+    """The people that a write has to do with: looked up together, and again where one of them turned into another.
 
-    The business-scoped id comes first: a phone that is bound to another such id is a recycled number and moves to
-    this person, without the old history; a phone known alone belongs to the same person.
+    `write_first` writes what is known of them so far and not yet in the file: it is called before rows of one person
+    become another's.
     """
-    user, holder = _find(db, who.bsuid), _find(db, who.phone)
-    if holder is not None and (user is None or user.id != holder.id):
-        if who.bsuid is None or (user is None and holder.bsuid is None):
-            user = holder
-        elif user is not None and holder.bsuid is None:
-            merge(db, loser=holder.id, winner=user.id)
-            user = _find(db, who.bsuid)
-        else:
-            _unbind_phone(db, holder, who.phone)
-    return _bind(db, user or _create(db, who, now), who, now)
 
+    def __init__(self, db: sqlite3.Connection, who: Iterable[Identity], write_first: Callable[[], None]) -> None:
+        self._db = db
+        self._write_first = write_first
+        self._known: dict[str, User | None] = {}
+        self._look_up({known_as for one in who for known_as in (one.phone, one.bsuid) if known_as})
 
-def change_identity(db: sqlite3.Connection, before: Identity, after: Identity, now: str) -> None:
-    """Carry a person over to another phone or id, as a change event told: one person, one queue, one history."""
-    old = _find(db, before.bsuid) or _find(db, before.phone)
-    if old is None:
-        return
-    known_before = old.id
-    known = _find(db, after.bsuid)
-    if known is not None and known.id != old.id:
-        merge(db, loser=old.id, winner=known.id)
-        old = _find(db, after.bsuid) or known
-    holder = _find(db, after.phone)
-    if holder is not None and holder.id != old.id:
-        if holder.bsuid is None:
-            merge(db, loser=holder.id, winner=old.id)
-        else:
-            _unbind_phone(db, holder, after.phone)
-    # The new ids replace the old ones; the old phone may be given to a stranger tomorrow.
-    if after.phone and before.phone and before.phone != after.phone:
-        db.execute("DELETE FROM user_ids WHERE id = ? AND user_id IN (?, ?)", (before.phone, known_before, old.id))
-    _bind(db, old, after, now, replace=True)
+    def resolve(self, who: Identity, now: str) -> User:
+        """Find or create the person that `who` names, linking what arrives together for the first time.
+
+        The business-scoped id comes first: a phone that is bound to another such id is a recycled number and moves to
+        this person, without the old history; a phone known alone belongs to the same person.
+        """
+        user, holder = self._find(who.bsuid), self._find(who.phone)
+        if holder is not None and (user is None or user.id != holder.id):
+            if who.bsuid is None or (user is None and holder.bsuid is None):
+                user = holder
+            elif user is not None and holder.bsuid is None:
+                self._merge(holder, user)
+                user = self._find(who.bsuid)
+            else:
+                self._unbind_phone(holder, who.phone)
+        return self._bind(user or self._create(who, now), who, now)
+
+    def change_identity(self, before: Identity, after: Identity, now: str) -> None:
+        """Carry a person over to another phone or id, as a change event told: one person, one queue, one history."""
+        old = self._find(before.bsuid) or self._find(before.phone)
+        if old is None:
+            return
+        self._write_first()
+        known_before = old.id
+        known = self._find(after.bsuid)
+        if known is not None and known.id != old.id:
+            self._merge(old, known)
+            old = self._find(after.bsuid) or known
+        holder = self._find(after.phone)
+        if holder is not None and holder.id != old.id:
+            if holder.bsuid is None:
+                self._merge(holder, old)
+            else:
+                self._unbind_phone(holder, after.phone)
+        # The new ids replace the old ones; the old phone may be given to a stranger tomorrow.
+        if after.phone and before.phone and before.phone != after.phone:
+            ids = (before.phone, known_before, old.id)
+            self._db.execute("DELETE FROM user_ids WHERE id = ? AND user_id IN (?, ?)", ids)
+        self._bind(old, after, now, replace=True)
+        self._known.clear()
+
+    def _look_up(self, ids: set[str]) -> None:
+        if not ids:
+            return
+        self._known |= dict.fromkeys(ids)
+        people: dict[int, User] = {}
+        for known_as, *columns in select(self._db, _COLUMNS, _FOUND, (json.dumps(list(ids)),)):
+            self._known[known_as] = people.setdefault(columns[0], User(*columns))
+
+    def _find(self, known_as: str | None) -> User | None:
+        if not known_as:
+            return None
+        if known_as not in self._known:
+            self._look_up({known_as})
+        return self._known[known_as]
+
+    def _create(self, who: Identity, now: str) -> User:
+        cursor = self._db.execute("INSERT INTO users (name, created_at) VALUES (?, ?)", (who.name, now))
+        assert cursor.lastrowid is not None
+        return User(cursor.lastrowid, None, None, who.name, 0, None)
+
+    def _bind(self, user: User, who: Identity, now: str, *, replace: bool = False) -> User:
+        """Make the ids of `who` lead to `user`; a phone that the user didn't have before becomes theirs."""
+        phone = who.phone or user.phone
+        bsuid = who.bsuid if who.bsuid and (replace or user.bsuid is None) else user.bsuid
+        name = who.name or user.name
+        for known_as, current in ((who.phone, user.phone), (who.bsuid, user.bsuid)):
+            if known_as and known_as != current:
+                self._known[known_as] = user
+                self._db.execute(
+                    """INSERT INTO user_ids (id, user_id, linked_at) VALUES (?, ?, ?)
+                       ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, linked_at = excluded.linked_at""",
+                    (known_as, user.id, now),
+                )
+        if (phone, bsuid, name) != (user.phone, user.bsuid, user.name):
+            self._db.execute(
+                "UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?", (phone, bsuid, name, user.id)
+            )
+            user.phone, user.bsuid, user.name = phone, bsuid, name
+        return user
+
+    def _merge(self, loser: User, winner: User) -> None:
+        self._write_first()
+        merge(self._db, loser=loser.id, winner=winner.id)
+        self._known.clear()
+
+    def _unbind_phone(self, user: User, phone: str | None) -> None:
+        """Take a recycled number from who had it before; they are reached by their id alone."""
+        self._write_first()
+        self._db.execute("DELETE FROM user_ids WHERE user_id = ? AND id = ?", (user.id, phone))
+        if user.phone == phone:
+            self._db.execute("UPDATE users SET phone = NULL WHERE id = ?", (user.id,))
+        self._known.clear()
 
 
 def merge(db: sqlite3.Connection, *, loser: int, winner: int) -> None:
@@ -113,41 +183,3 @@ def _join(db: sqlite3.Connection, loser: int, winner: int) -> None:
         """UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = users.id) WHERE id = ?""",
         (winner,),
     )
-
-
-def _find(db: sqlite3.Connection, known_as: str | None) -> User | None:
-    if not known_as:
-        return None
-    row = db.execute(_FIND, (known_as,)).fetchone()
-    return User(*row) if row else None
-
-
-def _create(db: sqlite3.Connection, who: Identity, now: str) -> User:
-    cursor = db.execute("INSERT INTO users (name, created_at) VALUES (?, ?)", (who.name, now))
-    assert cursor.lastrowid is not None
-    return User(cursor.lastrowid, None, None, who.name, 0, None)
-
-
-def _bind(db: sqlite3.Connection, user: User, who: Identity, now: str, *, replace: bool = False) -> User:
-    """Make the ids of `who` lead to `user`; a phone that the user didn't have before becomes theirs."""
-    phone = who.phone or user.phone
-    bsuid = who.bsuid if who.bsuid and (replace or user.bsuid is None) else user.bsuid
-    name = who.name or user.name
-    for known_as, current in ((who.phone, user.phone), (who.bsuid, user.bsuid)):
-        if known_as and known_as != current:
-            db.execute(
-                """INSERT INTO user_ids (id, user_id, linked_at) VALUES (?, ?, ?)
-                   ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, linked_at = excluded.linked_at""",
-                (known_as, user.id, now),
-            )
-    if (phone, bsuid, name) != (user.phone, user.bsuid, user.name):
-        db.execute("UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?", (phone, bsuid, name, user.id))
-        user.phone, user.bsuid, user.name = phone, bsuid, name
-    return user
-
-
-def _unbind_phone(db: sqlite3.Connection, user: User, phone: str | None) -> None:
-    """Take a recycled number from who had it before; they are reached by their id alone."""
-    db.execute("DELETE FROM user_ids WHERE user_id = ? AND id = ?", (user.id, phone))
-    if user.phone == phone:
-        db.execute("UPDATE users SET phone = NULL WHERE id = ?", (user.id,))

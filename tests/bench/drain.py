@@ -12,6 +12,7 @@ from bot.bell import Bell
 from bot.clock import SystemClock
 from bot.domain import Done, Lease, Outcome, Receipt
 from bot.scheduler import Scheduler
+from bot.store.replies import Plan
 from bot.store.store import Store
 from tests.bench import rig
 from tests.bench.figures import Figure, at_least
@@ -78,7 +79,7 @@ async def waiting(_: Store, __: Lease) -> Outcome:
 
 async def planned_and_sent(store: Store, lease: Lease) -> Outcome:
     """Store all that an answer in one part stores, and send nothing."""
-    (part,), _ = await store.plan(lease, "answer", ["An answer of one line."], begin=True)
+    (part,), _ = await store.plan(Plan(lease, "answer", ["An answer of one line."], begin=True))
     return Done(Receipt(part.id, f"wamid.sent.{part.id}"))
 
 

@@ -26,7 +26,7 @@ from bot.domain import (
     ReplyKind,
     Status,
 )
-from bot.store.replies import Permit, Settled, Wait
+from bot.store.replies import Permit, Plan, Settled, Wait
 from bot.store.store import Store
 from tests.clock import START, FakeClock
 
@@ -145,7 +145,7 @@ class Desk:
         """Plan replies."""
         self.tick()
         answer = Answer(bodies, 100, 10, "req") if kind == "answer" else None
-        parts, _ = await self.store.plan(lease, kind, bodies, error=error, answer=answer)
+        parts, _ = await self.store.plan(Plan(lease, kind, bodies, error=error, answer=answer))
         return parts
 
     async def begin(self, lease: Lease, part: Part, before: Receipt | None = None) -> str:

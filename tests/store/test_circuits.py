@@ -1,6 +1,7 @@
 """A service that refuses us: nothing is claimed but one probe at a time, until one succeeds. And the day's budget."""
 
 from bot.domain import Answer, Done, Failed, Lease, Released, Service
+from bot.store.replies import Plan
 from bot.store.turns import Budget
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, words
@@ -135,7 +136,7 @@ async def test_a_service_that_rejects_a_message_works(desk: Desk) -> None:
     await desk.settle(lease, refused("model"))
     desk.tick(1)
     (probe,) = await desk.claim()
-    await desk.store.plan(probe, "apology", ["sorry"], error="content filter", works="model")
+    await desk.store.plan(Plan(probe, "apology", ["sorry"], error="content filter", works="model"))
     assert await open_services(desk) == []
 
 
@@ -255,7 +256,7 @@ async def test_a_paused_daemon_probes_nothing(desk: Desk) -> None:
 async def spend(desk: Desk, lease: Lease, tokens: int) -> None:
     """Answer at the price of so many input tokens."""
     desk.tick()
-    await desk.store.plan(lease, "answer", ["costly"], answer=Answer(("costly",), tokens, 0, "req"))
+    await desk.store.plan(Plan(lease, "answer", ["costly"], answer=Answer(("costly",), tokens, 0, "req")))
     await desk.settle(lease, Released())
 
 
@@ -286,7 +287,7 @@ async def test_the_next_day_has_a_budget_of_its_own(open_desk: OpenDesk) -> None
     desk = await open_desk(budget=Budget(1.0, output_price=1.0))
     await crowd(desk, 2)
     (lease,) = await desk.claim(1)
-    await desk.store.plan(lease, "answer", ["costly"], answer=Answer(("costly",), 0, 1_000_000, "req"))
+    await desk.store.plan(Plan(lease, "answer", ["costly"], answer=Answer(("costly",), 0, 1_000_000, "req")))
     await desk.serve((await desk.claim(0) or [lease])[0])
     desk = await open_desk(budget=Budget(1.0, output_price=1.0))
     assert await desk.claim() == []

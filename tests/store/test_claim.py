@@ -1,6 +1,7 @@
 """Who is next: one lease per person, people in parallel, slots going round."""
 
 from bot.domain import Cancelled, Done, Failed, InDoubt, Outcome, Released, Retry
+from bot.store.replies import Plan
 from tests.clock import START
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message, words
@@ -204,7 +205,7 @@ async def test_the_try_that_sets_a_message_aside_is_counted(desk: Desk) -> None:
     desk.tick(1)
     await desk.settle(await desk.lease(), Failed("busy", attempts=1, code="503"))
     lease = await desk.lease()
-    await desk.store.plan(lease, "apology", ["sorry"], error="bad", attempts=1)
+    await desk.store.plan(Plan(lease, "apology", ["sorry"], error="bad", attempts=1))
     await desk.settle(lease, Failed("bad"))
     shown = (await desk.store.insights.failures())["failures"]
     assert {failure["body"]: failure["attempts"] for failure in shown} == {"a": 2, "b": 1}

@@ -4,6 +4,7 @@ import pytest
 
 from bot.domain import Done, Released
 from bot.errors import NotFound
+from bot.store.replies import Plan
 from tests.store.desk import Desk, message, words
 
 ANA, BEN, CARL = "5215550001", "5215550002", "5215550003"
@@ -175,13 +176,13 @@ async def test_notices_are_remembered(desk: Desk) -> None:
     lease = await desk.lease()
     ana = await desk.id_of(ANA)
     assert (await desk.store.standing(ana)).noticed_at is None
-    await desk.store.plan(lease, "notice", ["can't read"], notice="noticed_at")
+    await desk.store.plan(Plan(lease, "notice", ["can't read"], notice="noticed_at"))
     noticed_at = desk.clock.now()
     await desk.settle(lease, Done())
     standing = await desk.store.standing(ana)
     assert (standing.noticed_at, standing.limited_at) == (noticed_at, None)
     lease = await desk.lease()
-    await desk.store.plan(lease, "notice", ["enough"], error="limit_per_day", notice="limited_at")
+    await desk.store.plan(Plan(lease, "notice", ["enough"], error="limit_per_day", notice="limited_at"))
     assert (await desk.store.standing(ana)).limited_at == desk.clock.now()
 
 

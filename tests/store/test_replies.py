@@ -3,7 +3,7 @@
 import pytest
 
 from bot.domain import Done, Failed, Identity, InDoubt, Lease, Part, Released, Retry
-from bot.store.replies import LeaseLost, PairLimit, Permit, Settled, Wait
+from bot.store.replies import LeaseLost, PairLimit, Permit, Plan, Settled, Wait
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message
 
@@ -52,14 +52,14 @@ async def test_a_plan_can_begin_its_first_send_in_the_same_breath(open_desk: Ope
     desk = await open_desk(pair_limit=PairLimit(6.0, 1))
     await desk.say(ANA, "question")
     lease = await desk.lease()
-    parts, admission = await desk.store.plan(lease, "answer", ["one", "two"], begin=True)
+    parts, admission = await desk.store.plan(Plan(lease, "answer", ["one", "two"], begin=True))
     assert isinstance(admission, Permit)
     assert admission.callback.endswith(".1")
     assert await desk.told(ANA) == [("one", "sending", None), ("two", "planned", None)]
     assert isinstance(await desk.cant_begin(lease, parts[1]), Wait)
     await desk.settle(lease, Done(desk.receipt(parts[0])))
     await desk.say(ANA, "and?", sent=9)
-    _, admission = await desk.store.plan(await desk.lease(), "answer", ["late"], begin=True)
+    _, admission = await desk.store.plan(Plan(await desk.lease(), "answer", ["late"], begin=True))
     assert isinstance(admission, Wait)
     assert (await desk.told(ANA))[-1] == ("late", "planned", None)
 
@@ -67,7 +67,7 @@ async def test_a_plan_can_begin_its_first_send_in_the_same_breath(open_desk: Ope
 async def test_a_plan_of_nothing_begins_nothing(desk: Desk) -> None:
     """A handler may have nothing to say."""
     await desk.say(ANA, "question")
-    assert await desk.store.plan(await desk.lease(), "answer", [], begin=True) == ([], None)
+    assert await desk.store.plan(Plan(await desk.lease(), "answer", [], begin=True)) == ([], None)
 
 
 async def test_a_receipt_can_be_stored_by_itself(desk: Desk) -> None:

@@ -11,6 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 from bot.clock import age, readable
 from bot.domain import Batch, Done, Identity, Inbound
 from bot.health import Health
+from bot.store.replies import Plan
 from bot.store.store import Store
 from bot.web.page import TEMPLATES, Page
 from bot.web.wire import prefers_html
@@ -228,7 +229,7 @@ async def test_a_user_page_tells_what_waits_failed_and_was_said(page: Drawn) -> 
     failed = await fail(page.store, ANA, "failing words")
     await wait(page.store, ANA, "answered words")
     taken = await lease(page.store)
-    await page.store.plan(taken, "answer", ["our words"])
+    await page.store.plan(Plan(taken, "answer", ["our words"]))
     await page.store.settle(taken, Done(), claim=False)
     await wait(page.store, ANA, "waiting words")
     outline = Outline(await page.user())

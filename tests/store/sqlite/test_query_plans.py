@@ -119,6 +119,6 @@ async def test_the_head_of_line_is_found_without_sorting(desk: Desk, path: Path)
     with closing(sqlite3.connect(path)) as connection:
         for statement in claims:
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
-            assert "SEARCH u USING INDEX users_ready (ready_at<?)" in plan
+            assert "SEARCH u USING COVERING INDEX users_ready (ready_at<?)" in plan
             assert "SEARCH o USING INDEX outbox_line (user_id=?)" in plan
             assert not any("TEMP B-TREE" in step for step in plan)

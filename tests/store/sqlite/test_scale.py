@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain import Answer, Batch, Done, Identity, IdentityChange, Lease, Receipt, Released, Retry, Status
-from bot.store.replies import Permit
+from bot.store.replies import Permit, Plan
 from bot.store.store import Store
 from bot.store.turns import Budget
 from tests.clock import FakeClock
@@ -196,7 +196,7 @@ async def planning(at: Measured) -> None:
     found = await lease(at)
     at.meter.steps = 0
     answer = Answer(("one", "two"), 1, 1, "r")
-    parts, admission = await at.store.plan(found, "answer", answer.parts, answer=answer, begin=True)
+    parts, admission = await at.store.plan(Plan(found, "answer", answer.parts, answer=answer, begin=True))
     assert isinstance(admission, Permit)
     await at.desk.begin(found, parts[1])
 

@@ -1,0 +1,139 @@
+"""What became of what was sent: what the Graph API answered, and what statuses say later. For use inside a write."""
+
+import json
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from datetime import timedelta
+
+from bot.clock import parse_stamp, stamp
+from bot.domain import Receipt, Status
+from bot.store import circuits
+from bot.store.db import select
+
+_RANK = {None: 0, "sent": 1, "delivered": 2, "read": 3, "played": 4}
+OVERTAKEN_SECONDS = 60
+OVERTAKEN_MOST = 10_000
+
+
+class Overtaken:
+    """Statuses without a callback id that came before the answer of their send: kept for a minute, bounded."""
+
+    def __init__(self) -> None:
+        self._statuses: OrderedDict[str, tuple[str, list[Status]]] = OrderedDict()
+
+    def keep(self, status: Status, now: str) -> None:
+        """Remember a status whose wamid nobody knows yet."""
+        oldest = stamp(parse_stamp(now) - timedelta(seconds=OVERTAKEN_SECONDS))
+        while self._statuses and (
+            len(self._statuses) >= OVERTAKEN_MOST or next(iter(self._statuses.values()))[0] < oldest
+        ):
+            self._statuses.popitem(last=False)
+        said = self._statuses.setdefault(status.wamid, (now, []))[1]
+        if status not in said:
+            said.append(status)
+
+    def said_of(self, wamid: str) -> list[Status]:
+        """Return what was said of a wamid; it stays, as the transaction that asks may have to run again."""
+        return self._statuses.get(wamid, ("", []))[1]
+
+
+@dataclass(slots=True)
+class _Reply:
+    """A row of `replies` and what is made of it; the columns that change come first."""
+
+    id: int
+    state: str
+    wamid: str | None
+    duplicates: str | None
+    delivery: str | None
+    error: str | None
+    sent_at: str | None
+    outbox_id: int
+    tries: int
+    sending_at: str | None
+
+    def sent(self, wamid: str, at: str) -> None:
+        """Take in that it went out; a second wamid means that it did twice."""
+        twice = json.loads(self.duplicates or "[]")
+        if self.wamid not in (None, wamid) and wamid not in twice:
+            self.duplicates = json.dumps([*twice, wamid])
+        if (self.state != "sent" or self.wamid is None) and self.delivery != "failed":
+            self.state, self.error, self.wamid = "sent", None, self.wamid or wamid
+            # A status counts in whole seconds: never before the send began.
+            self.sent_at = self.sent_at or max(at, self.sending_at or "")
+
+    def told(self, status: Status, now: str) -> None:
+        """Take in a status, early, late or again."""
+        base, _, number = (status.callback or "").rpartition(".")
+        if status.delivery == "failed":
+            older_try = base and number.isdecimal() and int(number) < self.tries  # a newer one is under way or went out
+            if older_try or self.state == "planned" or self.delivery not in (None, "sent"):
+                return
+            # A part that nobody saw go out fails; one that did keeps its state, and shows as undelivered.
+            self.delivery, self.error, self.wamid = "failed", status.error or "failed", self.wamid or status.wamid
+            self.state = "failed" if self.state == "sending" else self.state
+            return
+        self.sent(status.wamid, stamp(status.at) if status.at else now)
+        if self.delivery != "failed" and _RANK[status.delivery] > _RANK[self.delivery]:
+            self.delivery = status.delivery
+
+
+_COLUMNS = """key, r.id, r.state, r.wamid, r.duplicates, r.delivery, r.error, r.sent_at, r.outbox_id, r.tries,
+       r.sending_at"""
+_BY_ID = "json_each(?) CROSS JOIN replies r ON r.id = value"
+_BY_NAMES = """json_each(?) CROSS JOIN replies r ON r.id = coalesce(
+       (SELECT id FROM replies WHERE callback_id = value ->> 0), (SELECT id FROM replies WHERE wamid = value ->> 1))"""
+
+
+def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtaken: Overtaken) -> int:
+    """Let statuses settle sends and raise deliveries; return how many named a reply of ours."""
+    if not statuses:
+        return 0
+    names = [((status.callback or "").rpartition(".")[0] or None, status.wamid) for status in statuses]
+    rows = select(db, _COLUMNS, _BY_NAMES, (json.dumps(names),))
+    replies: dict[int, _Reply] = {}
+    for key, *columns in rows:
+        replies.setdefault(columns[0], _Reply(*columns)).told(statuses[key], now)
+    named, doubted = {row[0] for row in rows}, {row[1] for row in rows if row[2] == "sending"}
+    for key, status in enumerate(statuses):
+        if key not in named and status.callback is None:
+            overtaken.keep(status, now)
+    _save(db, replies.values())
+    settled = [reply.outbox_id for reply in replies.values() if reply.id in doubted and reply.state != "sending"]
+    if settled:
+        db.execute(
+            """UPDATE outbox SET not_before_at = NULL
+                WHERE id IN (SELECT value FROM json_each(?)) AND state = 'pending' AND not_before_at IS NOT NULL""",
+            (json.dumps(settled),),
+        )
+    return len(rows)
+
+
+def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, overtaken: Overtaken) -> None:
+    """Store that the Graph API took parts; whatever else became of the turn, this is true."""
+    if not receipts:
+        return
+    rows = select(db, _COLUMNS, _BY_ID, (json.dumps([receipt.part_id for receipt in receipts]),))
+    replies = [_Reply(*columns) for _, *columns in rows]
+    for (key, *_), reply in zip(rows, replies, strict=True):
+        reply.sent(receipts[key].wamid, now)
+    _save(db, replies)
+    apply(db, [status for receipt in receipts for status in overtaken.said_of(receipt.wamid)], now, overtaken)
+    db.execute(
+        """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms)
+           SELECT r.outbox_id, ?, 'send', 'sent', value ->> 1
+             FROM json_each(?) CROSS JOIN replies r ON r.id = value ->> 0""",
+        (now, json.dumps([(receipt.part_id, receipt.duration_ms) for receipt in receipts])),
+    )
+    circuits.close(db, "graph")
+
+
+def _save(db: sqlite3.Connection, replies: Iterable[_Reply]) -> None:
+    db.execute(
+        """UPDATE replies SET state = value ->> 1, wamid = value ->> 2, duplicates = value ->> 3,
+                              delivery = value ->> 4, error = value ->> 5, sent_at = value ->> 6
+             FROM json_each(?) WHERE replies.id = value ->> 0""",
+        (json.dumps([astuple(reply)[:7] for reply in replies]),),
+    )
