@@ -219,9 +219,10 @@ class Turn:
         typing = asyncio.create_task(keep(), name=f"typing-m{lease.messages[0].id}")
         try:
             yield
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TYPING_GRACE_SECONDS), marking:
-                    pass
+            if marking.locked():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TYPING_GRACE_SECONDS), marking:
+                        pass
         finally:
             typing.cancel()
             await asyncio.gather(typing, return_exceptions=True)

@@ -20,6 +20,8 @@ DEEPEST = 12  # levels of lists and quotes; markdown-it drops what lies deeper
 FENCE = "```"
 
 _MARKERS = {"strong": "*", "em": "_", "s": "~"}
+# One line that means nothing in Markdown; most short answers are such.
+_PLAIN = re.compile(r"[^\W\d_](?:[^*_~`|\\\[\]<&\s]| (?! |$))*")
 _IDENTIFIER = re.compile(r"[a-z0-9_]+")
 _SCHEME = re.compile(r"^(?:https?://(?:www\.)?|mailto:|tel:)|/$", re.IGNORECASE)
 
@@ -42,7 +44,7 @@ def to_whatsapp(markdown: str) -> str:
     LONGEST characters, or nested deeper than DEEPEST, is returned as it is.
     """
     text = clean.text(markdown, len(markdown)).replace("\r\n", "\n").replace("\r", "\n")
-    if len(text) > LONGEST:
+    if len(text) > LONGEST or _PLAIN.fullmatch(text):
         return text
     tokens = _PARSER.parse(text)
     if any(token.nesting == 1 and token.level >= DEEPEST - 1 for token in tokens):
