@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -37,7 +38,8 @@ class Scheduler:
         self._bell = bell
         self._clock = clock
         self._concurrency = concurrency
-        self._slots: set[asyncio.Task[Outcome | None]] = set()
+        self._slots: set[asyncio.Task[Outcome]] = set()
+        self._turning: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
 
@@ -53,11 +55,14 @@ class Scheduler:
             async with asyncio.timeout(seconds):
                 while running := {task for task in (self._loop, *self._slots) if task and not task.done()}:
                     await asyncio.wait(running)
-        for task in (self._loop, *self._slots):
-            if task is not None:
-                task.cancel()
+        if self._loop is not None:
+            self._loop.cancel()
+        for slot in self._turning:  # not one that stores an outcome: a lease that it claims with it has to come back
+            slot.cancel()
         if self._slots:  # while the file is locked nothing can be given back: the next start takes it over
             await asyncio.wait(self._slots, timeout=GIVE_BACK_SECONDS)
+        for slot in self._slots:
+            slot.cancel()
 
     async def _claim_loop(self) -> None:
         while not self._stopping:
@@ -78,28 +83,32 @@ class Scheduler:
             log.exception("claim broke")
             return (), None
 
-    async def _slot(self, first: Lease) -> Outcome | None:
+    async def _slot(self, first: Lease) -> Outcome:
         """Run turns until none can be claimed; return the last one's outcome."""
-        lease: Lease | None = first
-        outcome: Outcome | None = None
-        while lease is not None:
+        lease = first
+        while True:
+            outcome = Released() if self._stopping else await self._turn(lease)
             try:
-                outcome = Released() if self._stopping else await self._outcome(lease)
-            except asyncio.CancelledError:
-                await self._store.settle(lease, Released(), claim=False)
-                raise
-            settling = asyncio.ensure_future(self._store.settle(lease, outcome, claim=not self._stopping))
-            try:
-                following = await asyncio.shield(settling)
-            except asyncio.CancelledError:
-                if (following := await settling) is not None:
-                    await self._store.settle(following, Released(), claim=False)
-                raise
+                following = await self._store.settle(lease, outcome, claim=not self._stopping)
             except Exception:  # what was to follow can't be claimed: what ended is stored all the same
                 await self._store.settle(lease, outcome, claim=False)
                 raise
+            if following is None:
+                return outcome
             lease = following
-        return outcome
+
+    async def _turn(self, lease: Lease) -> Outcome:
+        """Run a turn; one that is cut off, as the drain took too long, spends nothing."""
+        slot = asyncio.current_task()
+        assert slot is not None
+        self._turning.add(slot)
+        try:
+            return await self._outcome(lease)
+        except asyncio.CancelledError:
+            slot.uncancel()
+            return Released()
+        finally:
+            self._turning.discard(slot)
 
     async def _outcome(self, lease: Lease) -> Outcome:
         began = time.perf_counter()
@@ -125,7 +134,7 @@ class Scheduler:
         )
         return outcome
 
-    def _slot_ended(self, slot: asyncio.Task[Outcome | None]) -> None:
+    def _slot_ended(self, slot: asyncio.Task[Outcome]) -> None:
         error = None if slot.cancelled() else slot.exception()
         # A slot that found nothing more to claim leaves nothing to look for, but what its outcome put off.
         if error or slot.cancelled() or len(self._slots) >= self._concurrency or not isinstance(slot.result(), Done):

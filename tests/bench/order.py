@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from bot.domain import Lease
@@ -15,34 +16,43 @@ class Disorder(AssertionError):
 
 
 class Watch:
-    """Follow turns as they begin and end. It notes what is wrong, as an error inside a turn would be retried."""
+    """Follow turns as they begin and end. What they are worth is found afterwards: the watch takes next to no time."""
 
     def __init__(self) -> None:
         self.ended = 0
-        self.users: set[int] = set()
-        self._running: set[int] = set()
-        self._last: dict[int, tuple[object, int]] = {}
-        self._wrong: list[str] = []
+        self._seen: list[tuple[int, object, int] | int] = []  # a beginning, or the user whose turn ended
 
     def begin(self, lease: Lease) -> None:
         """Note that a turn begins."""
-        user, key = lease.user_id, (lease.messages[0].sent_at, lease.messages[0].id)
-        if user in self._running:
-            self._wrong.append(f"two turns of u{user} at once")
-        if user in self._last and self._last[user] >= key:
-            self._wrong.append(f"u{user}: {key} was answered after {self._last[user]}")
-        self._running.add(user)
-        self._last[user] = key
+        message = lease.messages[0]
+        self._seen.append((lease.user_id, message.sent_at, message.id))
 
     def end(self, lease: Lease) -> None:
         """Note that it ended."""
-        self._running.discard(lease.user_id)
+        self._seen.append(lease.user_id)
         self.ended += 1
+
+    def _wrong(self) -> Iterator[str]:
+        running: set[int] = set()
+        last: dict[int, tuple[object, ...]] = {}
+        for seen in self._seen:
+            if isinstance(seen, int):
+                running.discard(seen)
+                continue
+            user, *key = seen
+            if user in running:
+                yield f"two turns of u{user} at once"
+            if user in last and last[user] >= tuple(key):
+                yield f"u{user}: {key} was answered after {last[user]}"
+            running.add(user)
+            last[user] = tuple(key)
 
     def check(self, path: Path) -> None:
         """Raise Disorder for what was noted, and where a message was left out. The file must be closed."""
+        wrong = list(self._wrong())
+        users = {seen if isinstance(seen, int) else seen[0] for seen in self._seen}
         with contextlib.closing(sqlite3.connect(path)) as db:
-            for user in list(self._last)[:LOOK_AT_USERS]:
+            for user in list(users)[:LOOK_AT_USERS]:
                 answered, waiting = db.execute(
                     """SELECT (SELECT max(sent_at || printf('%020d', id)) FROM outbox
                                 WHERE user_id = ?1 AND state IN ('done', 'failed')),
@@ -51,9 +61,9 @@ class Watch:
                     (user,),
                 ).fetchone()
                 if answered and waiting and answered > waiting:
-                    self._wrong.append(f"u{user}: {waiting} was left out")
-        if self._wrong:
-            raise Disorder("; ".join(self._wrong[:5]))
+                    wrong.append(f"u{user}: {waiting} was left out")
+        if wrong:
+            raise Disorder("; ".join(wrong[:5]))
 
 
 def check_file(path: Path, messages: int, *, replies: bool = True) -> None:
