@@ -46,18 +46,14 @@ class Api:
         """Put failed messages back: the one in the path, those of `{"ids": [7, 8]}`, or all that can be."""
         ids, who = await wire.wanted_ids(request), _who(request)
         retried = await (self._store.retry_all(who=who) if ids is None else self._store.retry(ids, who=who))
-        return self._done(
-            request, "retried", {"user": "everybody"} if ids is None else {"ids": ids[:20]}, retried=retried
-        )
+        about = {"user": "everybody"} if ids is None else {"ids": ids[:20]}
+        return self._done(request, "retried", about, retried=retried)
 
     async def steer(self, request: web.Request) -> web.Response:
         """Pause, resume or clear the user that the path names; everybody where it names none."""
         user_id = await wire.known_user(request, self._store.insights) if "user_id" in request.match_info else None
-        verb, who, about = (
-            request.match_info["verb"],
-            _who(request),
-            {"user": f"u{user_id}" if user_id else "everybody"},
-        )
+        verb, who = request.match_info["verb"], _who(request)
+        about = {"user": f"u{user_id}" if user_id else "everybody"}
         if verb == "pause":
             return self._done(request, "paused", about, users=await self._store.pause(user_id, who=who))
         if verb == "resume":

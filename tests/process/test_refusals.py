@@ -133,7 +133,7 @@ async def test_every_missing_secret_is_named(bot: Bot) -> None:
         del bot.env[name]
     bot.configure(whatsapp={"phone_number_id": ""})
     ended = await refused(bot, "phone_number_id", *secrets, code=MISTAKEN)
-    assert len(ended.err.splitlines()) == 5
+    assert len(ended.err.splitlines()) == 1 + 5
 
 
 @pytest.mark.parametrize("arguments", [("run", "--nope"), ("walk",)])
@@ -152,7 +152,7 @@ async def test_every_mistake_in_the_configuration_is_said_at_once(bot: Bot) -> N
     ended = await refused(
         bot, "queue.concurency", "queue.concurrency", "max_attempts", "servers", "admin.port", code=MISTAKEN
     )
-    assert len(ended.err.splitlines()) == 4
+    assert len(ended.err.splitlines()) == 1 + 4
 
 
 async def test_a_bot_toml_that_is_none(bot: Bot) -> None:

@@ -163,7 +163,8 @@ def test_mistakes_and_what_is_missing_are_said_together(folder: Path) -> None:
     """One look is enough; what is wrong is not called missing as well."""
     (folder / "bot.toml").write_text('[whatsapp]\nphone_number_id = "+34 600"\n')
     for command in ("check", "run"):
-        lines = bot(folder, command).stderr.splitlines()
+        heading, *lines = bot(folder, command).stderr.splitlines()
+        assert heading == f"{folder}/bot.toml: 5 mistakes"
         assert len(lines) == 1 + len(SECRETS)
         assert lines[0].startswith("whatsapp.phone_number_id must be")
         assert "phone_number_id" not in "".join(lines[1:])
