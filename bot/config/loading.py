@@ -42,7 +42,7 @@ IN_WORDS = {  # pydantic's words, and ours
 
 
 class ConfigError(Exception):
-    """The configuration can't be used; the text: how many mistakes, then a line for each: key, what is wrong, what to do."""
+    """The configuration can't be used; the text has a heading, then a line for each mistake: key, what, what to do."""
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = False) -> Config:
@@ -62,7 +62,9 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
         problems += [problem for problem in further if wrong.isdisjoint(re.findall(r"\w+\.\w+", problem))]
     config = _resolve_paths(config, path.absolute().parent, problems)
     if told := list(dict.fromkeys(problems)):
-        heading = f"{path}: {len(told)} mistake{'s' if len(told) > 1 else ''}"  # a file that can't be read is named below
+        heading = (
+            f"{path}: {len(told)} mistake{'s' if len(told) > 1 else ''}"  # a file that can't be read is named below
+        )
         raise ConfigError("\n".join(told if written is None else [heading, *told]))
     return config
 

@@ -26,7 +26,9 @@ def retry(db: sqlite3.Connection, ids: Sequence[int], now: datetime, who: str) -
         if id_ not in states:
             raise NotFound(f"there is no message {id_}")
         if states[id_] != "failed":
-            raise WrongState(f"message {id_} is {states[id_]}: only a failed one can be retried")
+            raise WrongState(
+                f"message {id_} is {states[id_].replace('leased', 'being answered')}: only a failed one can be retried"
+            )
     retried = _reopen(db, "id IN (SELECT value FROM json_each(:ids))", now, who, json.dumps(wanted))
     if retried < len(wanted):
         raise WrongState("the message expired: WhatsApp lets nothing be sent 24 hours after the person's last message")
