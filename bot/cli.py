@@ -23,6 +23,7 @@ from bot.store.turns import Budget
 
 T = TypeVar("T")
 WHO = "cli"  # in the audit
+MARKS = {True: "ok   ", False: "WRONG", None: "--   "}
 
 
 class _Commands(click.Group):
@@ -74,9 +75,9 @@ def demo(model: str) -> None:
 
 
 @_command
-@click.option("--online", is_flag=True, help="Also ask WhatsApp and the model service.")
+@click.option("--online", is_flag=True, help="Also ask WhatsApp, server.public_url and the model service.")
 def check(path: Path, *, online: bool) -> None:
-    """Say every mistake in the configuration at once; with --online, whether the accounts work."""
+    """Say every mistake in the configuration at once; with --online, whether accounts and public_url work."""
     config = load(path, to_run=True)
     click.echo(f"{path} is fine.")
     if online:
@@ -84,8 +85,8 @@ def check(path: Path, *, online: bool) -> None:
 
         findings = asyncio.run(check_online(config))
         for finding in findings:
-            click.echo(f"{'ok   ' if finding.good else 'WRONG'}  {finding.text}")
-        sys.exit(0 if all(finding.good for finding in findings) else 1)
+            click.echo(f"{MARKS[finding.good]}  {finding.text}")
+        sys.exit(1 if False in [finding.good for finding in findings] else 0)
 
 
 @_command
