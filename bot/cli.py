@@ -160,11 +160,19 @@ def _one_of(user: str | None, *, every: bool) -> str | None:
 def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]], user: str | None = None) -> T:
     """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
     logs.configure(level="error")
-    prices = (config.openai.price_input_per_million, config.openai.price_output_per_million)
-    budget = Budget(config.limits.cost_per_day, *prices)
+    path, openai = config.store.path, config.openai
+    try:
+        usable = os.access(path, os.W_OK) or not path.stat()
+    except OSError as error:
+        usable = not isinstance(error, PermissionError)  # anything else has a sentence of its own
+    if not usable:  # SQLite writes beside the file to read it
+        raise StartError(
+            f"{path} can't be written, and to look at it takes that, too: run this as the user that owns it, or root"
+        )
+    budget = Budget(config.limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million)
 
     async def whole() -> T:
-        store = await Store.open_existing(config.store.path, clock=SystemClock(), budget=budget)
+        store = await Store.open_existing(path, clock=SystemClock(), budget=budget)
         try:
             user_id = None if user is None else await store.insights.find_user(user)
             if user is not None and user_id is None:
