@@ -135,9 +135,8 @@ async def test_no_permission_to_look(bot: Bot, what: str, command: str) -> None:
         assert await process.ended(seconds=10) == 1
     finally:
         target.chmod(0o755)
-    assert process.lines == [
-        f"{kept / 'bot.db'} can't be written, and to look at it takes that, too: run this as the user that owns it, or root"
-    ]
+    mend = "run this as the user that owns it, or root"
+    assert process.lines == [f"{kept / 'bot.db'} can't be written, and to look at it takes that, too: {mend}"]
 
 
 def as_an_ordinary_user(*argv: str) -> tuple[str, ...]:
