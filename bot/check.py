@@ -100,7 +100,7 @@ async def check_public(public_url: str, verify_token: SecretStr, session: aiohtt
             meaning, sign = PUBLIC_STATUSES.get(response.status, SOMETHING_ELSE), f"HTTP {response.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
         meaning = next(words for kind, words in PUBLIC_ERRORS.items() if isinstance(error, kind))
-        sign = type(error).__name__  # its text may hold the query
+        sign = type(error).__name__  # its text may hold the query, with the token
     return Finding(False, f"{address}, asked from this machine: {meaning} ({sign}).")
 
 

@@ -161,15 +161,13 @@ def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]],
     """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
     logs.configure(level="error")
     path, openai = config.store.path, config.openai
-    try:
-        usable = os.access(path, os.W_OK) or not path.stat()
-    except OSError as error:
-        usable = not isinstance(error, PermissionError)  # anything else has a sentence of its own
-    if not usable:  # SQLite writes beside the file to read it
-        raise StartError(
-            f"{path} can't be written, and to look at it takes that, too: run this as the user that owns it, or root"
-        )
     budget = Budget(config.limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million)
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except OSError as error:  # SQLite writes beside the file to read it; what else may be is said when it is opened
+        if isinstance(error, PermissionError):
+            why = "can't be written, and to look at it takes that, too: run this as the user that owns it, or root"
+            raise StartError(f"{path} {why}") from error
 
     async def whole() -> T:
         store = await Store.open_existing(path, clock=SystemClock(), budget=budget)

@@ -21,9 +21,8 @@ async def status_lines(insights: Insights, database: Path) -> list[str]:
     lines = [state, *(f"  {_safe(readable(reason))}" for reason in reasons), ""]
     for circuit in await insights.circuits():
         service = "WhatsApp" if circuit["service"] == "graph" else "The model"
-        probe_at = circuit["probe_at"] or ""
-        when = f"at {readable(probe_at)}" if probe_at > stats["timestamp"] else "with the next message"
-        lines.append(f"{service} is tried again {when}.")
+        due = (probe_at := circuit["probe_at"] or "") <= stats["timestamp"]
+        lines.append(f"{service} is tried again {'with the next message' if due else f'at {readable(probe_at)}'}.")
     lines.append(
         f"Waiting: {stats['totalMessages']} (being answered: {stats['leased']}), of users: {stats['activeUsers']}. "
         f"Failed: {stats['failed']}{' (bot failures lists them)' if stats['failed'] else ''}."

@@ -167,8 +167,8 @@ def _nearest(name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
     end = difflib.get_close_matches(ends.pop(name), ends.values(), n=1, cutoff=0.55)
     best = " or ".join(near or [key for key in known if ends[key] in end])
-    how = f": {_how_to_set(best)}" if best in SECRETS else ""
-    return f"the nearest known is {best}{how}" if best else "nothing is called like it, take it out"
+    best += f": {_how_to_set(best)}" if best in SECRETS else ""
+    return f"the nearest known is {best}" if best else "nothing is called like it, take it out"
 
 
 def _how_to_set(key: str, variable: str | None = None) -> str:

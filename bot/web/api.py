@@ -78,8 +78,7 @@ class Api:
     def _done(self, request: web.Request, what: str, about: dict[str, Any], **figures: int) -> web.Response:
         """Answer with the figures as JSON, or with the page that the button stood on, which then tells them."""
         self._bell.ring()
-        resource = request.match_info.route.resource  # without what stands in the path, which may be a phone number
-        route = resource and resource.canonical
+        route = getattr(request.match_info.route.resource, "canonical", None)  # a path may hold a phone number
         log.info("operator", action=what, **about, **figures, who=_who(request), route=route)
         if not wire.prefers_html(request):
             return web.json_response(figures)

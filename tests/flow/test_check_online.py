@@ -17,7 +17,7 @@ from bot.cli import main
 from bot.config import Config, OpenAI, WhatsApp
 from bot.emulator import Emulator
 from bot.web.public import public_app
-from tests.flow.listeners import APP_SECRET, NUMBER, VERIFY_TOKEN, a_store, serving
+from tests.flow.listeners import VERIFY_TOKEN, a_number, a_store, serving
 
 
 @pytest.fixture
@@ -212,9 +212,7 @@ async def public_finding(address: str, *, seconds: float = 10) -> tuple[bool | N
 async def a_bot(folder: Path, verify_token: str = VERIFY_TOKEN) -> AsyncIterator[str]:
     """Serve the daemon's public side; give its address."""
     async with a_store(folder) as store:
-        app = public_app(
-            phone_number_id=NUMBER, app_secret=APP_SECRET, verify_token=verify_token, store=store, bell=Bell()
-        )
+        app = public_app(a_number(verify_token=verify_token), store=store, bell=Bell())
         async with serving(app) as port:
             yield f"http://127.0.0.1:{port}"
 
