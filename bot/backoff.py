@@ -8,12 +8,7 @@ LONGEST_ASKED_SECONDS = 86_400.0
 
 
 def backoff_seconds(
-    attempt: int,
-    *,
-    base: float,
-    maximum: float,
-    retry_after: float | None = None,
-    rng: random.Random | None = None,
+    attempt: int, *, base: float, maximum: float, retry_after: float | None = None, rng: random.Random | None = None
 ) -> float:
     """Return the seconds to wait after the `attempt`-th try (1 for the first) failed.
 

@@ -1,10 +1,12 @@
-"""`bot check --online`: ask WhatsApp and the model service, and say in words what each answer means."""
+"""`bot check --online`: ask WhatsApp, our own address and the model service; say in words what each answer means."""
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from pydantic import SecretStr
 from yarl import URL
 
 from bot.config import Config, OpenAI, WhatsApp
@@ -26,20 +28,32 @@ MODEL_STATUSES = {
     404: "The service has no such model, or the key may not see it: look at openai.model and openai.base_url.",
     429: "The service is asked too often, or the account has no credit left.",
 }
+PUBLIC_ERRORS: dict[type[Exception], str] = {  # the special ones first
+    aiohttp.ClientConnectorDNSError: "its name is not known: look at its DNS record",
+    aiohttp.ClientSSLError: "its TLS fails, and Meta wants a valid certificate: look at the reverse proxy",
+    aiohttp.ClientConnectorError: "it takes no connection: look at the reverse proxy and the firewall",
+    TimeoutError: "it gives no answer in time: look at the firewall and the reverse proxy",
+    aiohttp.ClientError: "what answers there breaks off or speaks no HTTP: look at the reverse proxy",
+}
+PUBLIC_STATUSES = dict.fromkeys((502, 503, 504), "the proxy is there, the bot isn't: start it; look at server.port")
+PUBLIC_STATUSES[403] = "another verify token is expected there: restart the bot, or another program has its address"
+SOMETHING_ELSE = "something else answers there: the reverse proxy has to hand /webhook to this bot, without a redirect"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one question came to: whether it is good, and what it means."""
+    """What one question came to: whether it is good (None: it was not asked), and what it means."""
 
-    good: bool
+    good: bool | None
     text: str
 
 
 async def check_online(config: Config) -> list[Finding]:
     """Try the accounts that the configuration names; nothing is sent to anybody and nothing is changed."""
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        return [*await _check_whatsapp(config.whatsapp, session), await check_model(config.openai, session)]
+        findings = await _check_whatsapp(config.whatsapp, session)
+        findings.append(await check_public(config.server.public_url, config.whatsapp.verify_token, session))
+        return [*findings, await check_model(config.openai, session)]
 
 
 async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
@@ -61,7 +75,7 @@ async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) ->
 async def _check_subscription(waba_id: str, graph: GraphClient) -> Finding:
     account = f"WhatsApp Business Account {waba_id}"
     if not waba_id:
-        return Finding(True, "Whether webhooks are sent was not asked: that wants whatsapp.waba_id.")
+        return Finding(None, "Whether webhooks are sent was not asked: that wants whatsapp.waba_id.")
     try:
         apps = await graph.subscribed_apps(waba_id)
     except ServiceError as error:
@@ -71,6 +85,23 @@ async def _check_subscription(waba_id: str, graph: GraphClient) -> Finding:
         return Finding(False, f"No app is subscribed to the {account}, so no message will ever arrive: {mend}.")
     names = ", ".join(str(app.get("name") or app.get("id") or "?") for app in apps)
     return Finding(True, f"Webhooks of the {account} go to: {names}. Your app must be among them.")
+
+
+async def check_public(public_url: str, verify_token: SecretStr, session: aiohttp.ClientSession) -> Finding:
+    """Ask our address as Meta does when it is subscribed: the challenge back shows that it leads to this bot."""
+    if not public_url:
+        return Finding(None, "Whether webhooks can arrive was not asked: that wants server.public_url.")
+    address, challenge = f"{public_url}/webhook", secrets.token_hex()
+    query = {"hub.mode": "subscribe", "hub.verify_token": verify_token.get_secret_value(), "hub.challenge": challenge}
+    try:
+        async with session.get(address, params=query, allow_redirects=False) as response:
+            if await response.read() == challenge.encode():
+                return Finding(True, f"{address}, asked from this machine, leads to a bot with this verify token.")
+            meaning, sign = PUBLIC_STATUSES.get(response.status, SOMETHING_ELSE), f"HTTP {response.status}"
+    except (aiohttp.ClientError, TimeoutError) as error:
+        meaning = next(words for kind, words in PUBLIC_ERRORS.items() if isinstance(error, kind))
+        sign = type(error).__name__  # its text may hold the query, with the token
+    return Finding(False, f"{address}, asked from this machine: {meaning} ({sign}).")
 
 
 async def check_model(openai: OpenAI, session: aiohttp.ClientSession) -> Finding:

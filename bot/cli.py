@@ -5,6 +5,7 @@ What only some need is imported by those: `bot status` answers without loading a
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from bot.store.turns import Budget
 
 T = TypeVar("T")
 WHO = "cli"  # in the audit
+MARKS = {True: "ok   ", False: "WRONG", None: "--   "}
 
 
 class _Commands(click.Group):
@@ -73,9 +75,9 @@ def demo(model: str) -> None:
 
 
 @_command
-@click.option("--online", is_flag=True, help="Also ask WhatsApp and the model service.")
+@click.option("--online", is_flag=True, help="Also ask WhatsApp, server.public_url and the model service.")
 def check(path: Path, *, online: bool) -> None:
-    """Say every mistake in the configuration at once; with --online, whether the accounts work."""
+    """Say every mistake in the configuration at once; with --online, whether accounts and public_url work."""
     config = load(path, to_run=True)
     click.echo(f"{path} is fine.")
     if online:
@@ -83,8 +85,8 @@ def check(path: Path, *, online: bool) -> None:
 
         findings = asyncio.run(check_online(config))
         for finding in findings:
-            click.echo(f"{'ok   ' if finding.good else 'WRONG'}  {finding.text}")
-        sys.exit(0 if all(finding.good for finding in findings) else 1)
+            click.echo(f"{MARKS[finding.good]}  {finding.text}")
+        sys.exit(1 if False in [finding.good for finding in findings] else 0)
 
 
 @_command
@@ -101,13 +103,19 @@ def failures(path: Path, limit: int) -> None:
     click.echo("\n".join(_on_store(load(path), lambda store, _: failure_lines(store.insights, limit))))
 
 
+def _message_id(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,17}", text):
+        raise click.BadParameter(f"{text!r} is none: an ID is a failed message's number, as `bot failures` lists them.")
+    return int(text)
+
+
 @_command
-@click.argument("ids", nargs=-1, type=click.IntRange(min=1, max=2**63 - 1), metavar="ID...")
+@click.argument("ids", nargs=-1, type=_message_id, metavar="ID...")
 @click.option("--all", "every", is_flag=True, help="Every failed message that can be retried.")
 def retry(path: Path, ids: tuple[int, ...], *, every: bool) -> None:
-    """Put failed messages back into the queue, by the ids that `bot failures` shows."""
+    """Put failed messages back into the queue, by the IDs that `bot failures` shows."""
     if bool(ids) == every:
-        raise click.UsageError("Name the ids of failed messages, or --all.")
+        raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), or --all.")
     retried = _on_store(load(path), lambda store, _: store.retry_all(who=WHO) if every else store.retry(ids, who=WHO))
     click.echo(f"Messages back in the queue: {retried}.")
 
@@ -152,11 +160,17 @@ def _one_of(user: str | None, *, every: bool) -> str | None:
 def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]], user: str | None = None) -> T:
     """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
     logs.configure(level="error")
-    prices = (config.openai.price_input_per_million, config.openai.price_output_per_million)
-    budget = Budget(config.limits.cost_per_day, *prices)
+    path, openai = config.store.path, config.openai
+    budget = Budget(config.limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million)
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except OSError as error:  # SQLite writes beside the file to read it; what else may be is said when it is opened
+        if isinstance(error, PermissionError):
+            why = "can't be written, and to look at it takes that, too: run this as the user that owns it, or root"
+            raise StartError(f"{path} {why}") from error
 
     async def whole() -> T:
-        store = await Store.open_existing(config.store.path, clock=SystemClock(), budget=budget)
+        store = await Store.open_existing(path, clock=SystemClock(), budget=budget)
         try:
             user_id = None if user is None else await store.insights.find_user(user)
             if user is not None and user_id is None:

@@ -66,6 +66,6 @@ def age(seconds: float | None) -> str:
 
 
 def readable(text: str | None) -> str:
-    """Write the stamps in a text as people read them: `24 Nov 10:41:07` (UTC); `–` for none."""
+    """Write the stamps in a text as people read them: `24 Nov 10:41:07 UTC`; `–` for none."""
     stamps = r"[0-9]{4}-(0[1-9]|1[0-2])-([0-9]{2})T([0-9:]{8})[0-9.]*Z"
-    return re.sub(stamps, lambda found: f"{found[2]} {month_abbr[int(found[1])]} {found[3]}", text or "–")
+    return re.sub(stamps, lambda found: f"{found[2]} {month_abbr[int(found[1])]} {found[3]} UTC", text or "–")

@@ -48,9 +48,7 @@ class Daemon:
     """The whole bot in one object: `async with running(config)` serves until the block ends."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None, handler: Handler | None = None) -> None:
-        self._config = config
-        self._clock = clock or SystemClock()
-        self._handler = handler
+        self._config, self._clock, self._handler = config, clock or SystemClock(), handler
         self.health = Health()
         self.insights: Insights
         self.public_url = self.admin_url = ""
@@ -62,11 +60,8 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             public = stack.enter_context(_listen("server", config.server.host, config.server.port))
             admin = stack.enter_context(_listen("admin", config.admin.host, config.admin.port))
-            guard = Guard(
-                token=config.admin.token.get_secret_value(),
-                exposed=config.admin.exposed,
-                allowed_hosts=config.admin.allowed_hosts,
-            )
+            token, hosts = config.admin.token.get_secret_value(), config.admin.allowed_hosts
+            guard = Guard(token=token, exposed=config.admin.exposed, allowed_hosts=hosts)
             stack.enter_context(_only_instance(config.store.path))
             bell = Bell()
             store = await self._open_store()
@@ -78,18 +73,11 @@ class Daemon:
             handler = self._handler or _openai_handler(config, self._clock)
             stack.push_async_callback(handler.close)
 
-            secrets = config.whatsapp
-            public_side = public_app(
-                phone_number_id=secrets.phone_number_id,
-                app_secret=secrets.app_secret.get_secret_value(),
-                verify_token=secrets.verify_token.get_secret_value(),
-                store=store,
-                bell=bell,
-            )
+            public_side = public_app(config.whatsapp, store=store, bell=bell)
             admin_side = admin_app(store=store, bell=bell, health=self.health, guard=guard)
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
-            scheduler = self._scheduler(store, graph, handler, bell, was_deaf=await store.listening())
+            scheduler = self._scheduler(store, graph, handler, bell, deaf=await store.listening())
             janitor = Janitor(store, self._clock, config.store.keep_days)
             await stack.enter_async_context(_owned(janitor.run()))
             scheduler.start()
@@ -106,37 +94,23 @@ class Daemon:
                 await scheduler.drain(config.queue.drain_seconds)
 
     async def _open_store(self) -> Store:
-        config = self._config
+        config, limits, openai = self._config, self._config.limits, self._config.openai
+        queue, whatsapp = config.queue, config.whatsapp
         return await Store.open(
             config.store.path,
             clock=self._clock,
-            door=Door(
-                config.queue.max_depth_total,
-                config.queue.max_depth_per_user,
-                config.limits.allow,
-                config.limits.deny,
-            ),
-            budget=budget_of(config),
-            pair_limit=PairLimit(config.whatsapp.pair_interval_seconds, config.whatsapp.pair_burst),
+            door=Door(queue.max_depth_total, queue.max_depth_per_user, limits.allow, limits.deny),
+            budget=Budget(limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million),
+            pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
         )
 
-    def _scheduler(
-        self, store: Store, graph: GraphClient, handler: Handler, bell: Bell, *, was_deaf: bool
-    ) -> Scheduler:
-        config, now = self._config, self._clock.now()
-        confirmation = Confirmation(
-            config.whatsapp.confirm_seconds, config.whatsapp.confirm_after_downtime_seconds, now, was_deaf
-        )
-        limit = NumberLimit(config.whatsapp.sends_per_second, now)
-        turn = Turn(
-            store=store,
-            sender=Sender(store, graph, self._clock, limit, confirmation),
-            reader=graph,
-            handler=handler,
-            clock=self._clock,
-            config=config,
-        )
-        return Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
+    def _scheduler(self, store: Store, graph: GraphClient, handler: Handler, bell: Bell, *, deaf: bool) -> Scheduler:
+        config, clock, whatsapp = self._config, self._clock, self._config.whatsapp
+        waits, now = (whatsapp.confirm_seconds, whatsapp.confirm_after_downtime_seconds), clock.now()
+        limit, confirmation = NumberLimit(whatsapp.sends_per_second, now), Confirmation(*waits, now, deaf)
+        sender = Sender(store, graph, clock, limit, confirmation)
+        turn = Turn(store=store, sender=sender, reader=graph, handler=handler, clock=clock, config=config)
+        return Scheduler(store, turn.run, bell, clock, config.queue.concurrency)
 
 
 def run(config: Config) -> int:
@@ -170,12 +144,6 @@ async def _serve(config: Config) -> None:
             task = asyncio.current_task()
             assert task is not None
             task.uncancel()
-
-
-def budget_of(config: Config) -> Budget:
-    """Read the day's budget and the prices from the configuration."""
-    openai = config.openai
-    return Budget(config.limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million)
 
 
 def _openai_handler(config: Config, clock: Clock) -> Handler:
@@ -232,14 +200,12 @@ def _only_instance(database: Path) -> Iterator[None]:
         raise StartError(
             f"can't write in {database.parent}: {error.strerror}; create the folder or name another in store.url"
         ) from error
-    try:
+    with os.fdopen(descriptor):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StartError(f"another bot runs on {database}: stop it first, or name another file") from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.asynccontextmanager

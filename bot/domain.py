@@ -189,11 +189,9 @@ class Handler(Protocol):
 
     async def answer(self, question: Question) -> Answer:
         """Answer a question. Raises bot.errors.ServiceError; whatever else it raises counts as "try later"."""
-        ...
 
     async def close(self) -> None:
         """Let go of connections."""
-        ...
 
 
 # -- outcomes -------------------------------------------------------------------------------------------------------

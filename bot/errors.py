@@ -39,11 +39,8 @@ class ServiceError(Exception):
     ) -> None:
         super().__init__(reason)
         self.service: Service = service
-        self.kind = kind
-        self.reason = reason
-        self.code = code
-        self.retry_after = retry_after
-        self.request_id = request_id
+        self.kind, self.reason, self.code = kind, reason, code
+        self.retry_after, self.request_id = retry_after, request_id
 
 
 class StoreError(Exception):

@@ -15,9 +15,7 @@ class Janitor:
     """Go round until cancelled."""
 
     def __init__(self, store: Store, clock: Clock, keep_days: int) -> None:
-        self._store = store
-        self._clock = clock
-        self._keep_days = keep_days
+        self._store, self._clock, self._keep_days = store, clock, keep_days
 
     async def run(self) -> None:
         """Work for ever, a round every 15 seconds."""

@@ -19,8 +19,10 @@ async def status_lines(insights: Insights, database: Path) -> list[str]:
     if not daemon_runs(database):
         state = "The daemon is not running: what waits is answered once it runs."
     lines = [state, *(f"  {_safe(readable(reason))}" for reason in reasons), ""]
-    circuits = await insights.circuits()
-    lines += [f"The {open_['service']} is tried again at {readable(open_['probe_at'])} UTC." for open_ in circuits]
+    for circuit in await insights.circuits():
+        service = "WhatsApp" if circuit["service"] == "graph" else "The model"
+        due = (probe_at := circuit["probe_at"] or "") <= stats["timestamp"]
+        lines.append(f"{service} is tried again {'with the next message' if due else f'at {readable(probe_at)}'}.")
     lines.append(
         f"Waiting: {stats['totalMessages']} (being answered: {stats['leased']}), of users: {stats['activeUsers']}. "
         f"Failed: {stats['failed']}{' (bot failures lists them)' if stats['failed'] else ''}."
@@ -31,7 +33,7 @@ async def status_lines(insights: Insights, database: Path) -> list[str]:
         lines += ["", "user    waiting   oldest failed  state     who"]
     for user in users:
         figures = f"{user['user_id']:<8}{user['depth']:>7}{age(user['oldest_age_seconds']):>9}{user['failed']:>7}"
-        lines.append(f"{figures}  {user['state']:<9} {_who(user)}")
+        lines.append(f"{figures}  {user['state'].replace('leased', 'answering'):<9} {_who(user)}")
     if stats["activeUsers"] > len(users):
         lines.append(f"… of {stats['activeUsers']} users who wait; the status page shows them all.")
     return lines
@@ -43,7 +45,7 @@ async def failure_lines(insights: Insights, limit: int) -> list[str]:
     lines = [] if found["failures"] else ["Nothing failed."]
     for failure in found["failures"]:
         again = "" if failure["retryable"] else ", can't be retried"
-        when = f"{readable(failure['failed_at'])} UTC, tries: {failure['attempts']}{again}"
+        when = f"{readable(failure['failed_at'])}, tries: {failure['attempts']}{again}"
         lines.append(f"{failure['id']}  {failure['user_id']} {_who(failure)}, {when}")
         lines += [f"    {_safe(failure['error'])}", f"    > {_safe(failure['body'])}"]
     if found["next"]:

@@ -25,7 +25,6 @@ class Transport(Protocol):
 
     async def send_text(self, to: Identity, body: str, *, callback: str, quote: str | None) -> str:
         """Send one message and return its wamid. Raises ServiceError."""
-        ...
 
 
 class NumberLimit:
@@ -78,11 +77,8 @@ class Sender:
     def __init__(
         self, store: Store, transport: Transport, clock: Clock, limit: NumberLimit, confirmation: Confirmation
     ) -> None:
-        self._store = store
-        self._transport = transport
-        self._clock = clock
-        self._limit = limit
-        self._confirmation = confirmation
+        self._store, self._transport, self._clock = store, transport, clock
+        self._limit, self._confirmation = limit, confirmation
 
     def hold(self, until: datetime) -> None:
         """Let nobody send before `until`."""

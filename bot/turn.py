@@ -49,7 +49,6 @@ class Reader(Protocol):
 
     async def mark_read(self, wamid: str, *, typing: bool) -> None:
         """Mark a message as read and show "typing…". Raises ServiceError."""
-        ...
 
 
 class Turn:
@@ -58,12 +57,8 @@ class Turn:
     def __init__(
         self, *, store: Store, sender: Sender, reader: Reader, handler: Handler, clock: Clock, config: Config
     ) -> None:
-        self._store = store
-        self._sender = sender
-        self._reader = reader
-        self._handler = handler
-        self._clock = clock
-        self._config = config
+        self._store, self._sender, self._reader = store, sender, reader
+        self._handler, self._clock, self._config = handler, clock, config
 
     async def run(self, lease: Lease) -> Outcome:
         """Bring a message to its outcome; the handler may take `lease_seconds`, each send what its client allows."""

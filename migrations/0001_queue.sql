@@ -154,7 +154,7 @@ CREATE TABLE audit (
   id       INTEGER PRIMARY KEY,
   at       TEXT NOT NULL,
   who      TEXT NOT NULL,  -- page, api, cli…
-  action   TEXT NOT NULL,  -- retry, pause, resume, clear
+  action   TEXT NOT NULL,  -- retry, pause, resume, clear, try
   user_id  INTEGER,        -- NULL: everybody
   messages INTEGER         -- how many were changed
 ) STRICT;

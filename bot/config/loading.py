@@ -42,7 +42,7 @@ IN_WORDS = {  # pydantic's words, and ours
 
 
 class ConfigError(Exception):
-    """The configuration can't be used; the text has a line for each mistake: key, what is wrong, what to do."""
+    """The configuration can't be used; the text has a heading, then a line for each mistake: key, what, what to do."""
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = False) -> Config:
@@ -61,8 +61,11 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
         further = (*_contradictions(config), *(missing_to_run(config) if to_run else ()))
         problems += [problem for problem in further if wrong.isdisjoint(re.findall(r"\w+\.\w+", problem))]
     config = _resolve_paths(config, path.absolute().parent, problems)
-    if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    if told := list(dict.fromkeys(problems)):
+        heading = (
+            f"{path}: {len(told)} mistake{'s' if len(told) > 1 else ''}"  # a file that can't be read is named below
+        )
+        raise ConfigError("\n".join(told if written is None else [heading, *told]))
     return config
 
 
@@ -160,9 +163,12 @@ def _validate(values: Mapping[str, Any], origins: Mapping[str, str], problems: l
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    same_key = [key for key in known if key.split(".")[-1] == name.split(".")[-1]]
-    best = " or ".join(same_key) or difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-    return f"the nearest known is {best}" + (f": {_how_to_set(best)}" if best in SECRETS else "")
+    ends = {key: re.split(r"\.|__", key)[-1] for key in (*known, name)}  # sections alike make no keys alike
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+    end = difflib.get_close_matches(ends.pop(name), ends.values(), n=1, cutoff=0.55)
+    best = " or ".join(near or [key for key in known if ends[key] in end])
+    best += f": {_how_to_set(best)}" if best in SECRETS else ""
+    return f"the nearest known is {best}" if best else "nothing is called like it, take it out"
 
 
 def _how_to_set(key: str, variable: str | None = None) -> str:

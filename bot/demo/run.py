@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import fcntl
+import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from aiohttp import web
@@ -16,7 +19,8 @@ from bot.clock import parse_stamp
 from bot.config import Config, load
 from bot.daemon import Daemon
 from bot.demo.chat import CUSTOMERS, chat_app
-from bot.emulator import Bubble, Customer, Emulator, Settings
+from bot.emulator import Bubble, Customer, Emulator, Settings, payloads
+from bot.emulator.delivery import card
 from bot.errors import StartError
 from bot.store.insights import Insights
 
@@ -70,14 +74,18 @@ async def _run(real_model: bool) -> None:
 @contextlib.asynccontextmanager
 async def _demo(real_model: bool) -> AsyncIterator[Emulator]:
     settings = Settings(answers="assistant", model_delay_seconds=1.5, log_limit=1000)
-    async with Emulator(settings) as emulator, contextlib.AsyncExitStack() as stack:
-        config = _configure(emulator, real_model)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(_own_folder())
+        ports = _choose_ports(folder)
+        emulator = await stack.enter_async_context(Emulator(settings))
+        config = _configure(emulator, real_model, folder, ports)
         logs.configure(secrets=config.secrets)
         daemon = await stack.enter_async_context(Daemon(config).running())
         for customer in CUSTOMERS:
             emulator.chats.add(customer)
             await _remember(emulator, customer, daemon.insights)
         settings.webhook_url = f"{daemon.public_url}/webhook"
+        await _catch_up(emulator)
         runner = web.AppRunner(
             chat_app(emulator, f"{daemon.admin_url}/", real_model=real_model),
             access_log=None,
@@ -85,10 +93,9 @@ async def _demo(real_model: bool) -> AsyncIterator[Emulator]:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        port = _free_port(PORTS["chat"])
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, "127.0.0.1", ports["chat"]).start()
         click.echo(
-            f"\n  Chat as a customer   http://127.0.0.1:{port}/\n"
+            f"\n  Chat as a customer   http://127.0.0.1:{ports['chat']}/\n"
             f"  Status page          {daemon.admin_url}/\n"
             f"  Queue as JSON        {daemon.admin_url}/queue-stats\n\n"
             f"  The queue is in {config.store.path}: it survives a restart. Ctrl-C stops.\n"
@@ -96,24 +103,19 @@ async def _demo(real_model: bool) -> AsyncIterator[Emulator]:
         yield emulator
 
 
-def _configure(emulator: Emulator, real_model: bool) -> Config:
+def _configure(emulator: Emulator, real_model: bool, folder: Path, ports: Mapping[str, int]) -> Config:
     """Write the demo's bot.toml and read it as the daemon would; nothing of a real account gets in."""
-    folder, settings = data_folder(), emulator.settings
+    settings = emulator.settings
     text = CONFIG if real_model else CONFIG + SCRIPTED
-    ports = {name: _free_port(PORTS[name]) for name in ("public", "admin")}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "bot.toml").write_text(
-            text.format(
-                **ports,
-                number=settings.phone_number_id,
-                account=settings.waba_id,
-                graph=emulator.graph_url,
-                model=emulator.model_url,
-            )
-        )
-    except OSError as error:
-        raise StartError(f"can't write in {folder}: {error.strerror}; set XDG_DATA_HOME to another folder") from error
+    filled = text.format(
+        **ports,
+        number=settings.phone_number_id,
+        account=settings.waba_id,
+        graph=emulator.graph_url,
+        model=emulator.model_url,
+    )
+    with _writing(folder):
+        (folder / "bot.toml").write_text(filled)
     environ = {
         "BOT_WHATSAPP__ACCESS_TOKEN": settings.access_token,
         "BOT_WHATSAPP__APP_SECRET": settings.app_secret,
@@ -127,14 +129,58 @@ def _configure(emulator: Emulator, real_model: bool) -> Config:
     return load(folder / "bot.toml", environ)
 
 
-def _free_port(wanted: int) -> int:
-    """Return the port where it is free, another one where it isn't."""
-    for port in (wanted, 0):
+@contextlib.contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Hold the demo's folder: a second demo would write its own bot.toml over that of the first. Raises StartError."""
+    folder = data_folder()
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "demo.lock").open("a")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            page = f"http://127.0.0.1:{_known_ports(folder).get('chat', PORTS['chat'])}/"
+            raise StartError(f"the demo is running already: its page is {page}, or stop it first") from error
+        yield folder
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StartError(f"can't write in {folder}: {error.strerror}; set XDG_DATA_HOME to another folder") from error
+
+
+def _choose_ports(folder: Path) -> dict[str, int]:
+    """Take the usual ports, where one isn't free that of the last time, else any; remember them: pages stay open."""
+    known = _known_ports(folder)
+    ports: dict[str, int] = {}
+    for name, usual in PORTS.items():
+        ports[name] = _free_port(usual, known.get(name, 0), taken=ports.values())
+    with _writing(folder):
+        (folder / "ports.json").write_text(json.dumps(ports) + "\n")
+    return ports
+
+
+def _known_ports(folder: Path) -> dict[str, int]:
+    try:
+        known = json.loads((folder / "ports.json").read_text())
+        return {name: known[name] for name in PORTS if 0 < int(known[name]) < 65_536}
+    except (OSError, ValueError, TypeError, KeyError):  # none yet, or edited by hand
+        return {}
+
+
+def _free_port(*wanted: int, taken: Collection[int]) -> int:
+    """Return the first port that is free, another one where none is."""
+    for port in (*wanted, 0, 0, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
-                return int(probe.getsockname()[1])
+                if (free := int(probe.getsockname()[1])) not in taken:
+                    return free
     raise StartError("no port is free on 127.0.0.1")
 
 
@@ -142,12 +188,42 @@ async def _remember(emulator: Emulator, customer: Customer, insights: Insights) 
     """Show on a customer's phone what was said before a restart: the emulator forgot, the file did not."""
     user_id = await insights.find_user(customer.key)
     found = await insights.user(user_id) if user_id is not None else None
-    bubbles = []
-    for line in found["conversation"] if found else ():
+    if found is None:
+        return
+    begun = {message["id"] for message in found["queue"] if message["begun_at"]}
+    bubbles, read = [], False
+    for line in reversed(found["conversation"]):
         if line["wamid"] is None or (line["direction"] == "out" and line["state"] != "sent"):
             continue
         bubble = Bubble(line["wamid"], customer.key, line["direction"], line["body"], line["type"])
         bubble.at = parse_stamp(line["at"]).timestamp()
-        bubble.tick = "delivered" if line["direction"] == "in" else line["delivery"] or "sent"
+        bubble.tick = line["delivery"] or "sent"
+        if line["direction"] == "in":
+            # Who reads a message has read the earlier ones, too.
+            read = read or line["message_id"] in begun or line["state"] not in {"pending", "cancelled"}
+            bubble.tick = "read" if read else "delivered"
+            bubble.payload = _webhook(emulator, customer, line)
         bubbles.append(bubble)
-    emulator.chats.restore(bubbles)
+    emulator.chats.restore(reversed(bubbles))
+
+
+async def _catch_up(emulator: Emulator) -> None:
+    """Deliver the statuses that a stop kept from arriving, as WhatsApp does later."""
+    for customer in CUSTOMERS:
+        for bubble in emulator.chats.bubbles[customer.key].values():
+            if bubble.direction == "out" and bubble.tick in {"sent", "delivered"}:
+                await emulator.deliveries.statuses(customer, bubble.id, "")
+
+
+def _webhook(emulator: Emulator, customer: Customer, line: Mapping[str, Any]) -> payloads.Json:
+    """Build the webhook of an earlier text once more, to deliver it again; nothing for what is no text."""
+    if line["type"] != "text":
+        return {}
+    message = payloads.text_message(
+        body=line["body"],
+        wa_id=customer.wa_id,
+        user_id=customer.user_id,
+        wamid=line["wamid"],
+        timestamp=int(parse_stamp(line["at"]).timestamp()),
+    )
+    return emulator.deliveries.wrap(messages=[message], contacts=[card(customer)])

@@ -6,10 +6,11 @@ Every setting is an option. The first line on stdout is JSON: {"url": …, "grap
 import argparse
 import asyncio
 import dataclasses
+import functools
 import json
 import signal
 import sys
-from typing import Any
+from typing import Any, get_type_hints
 
 from bot.emulator.server import Emulator
 from bot.emulator.settings import Settings, StatusPlan
@@ -17,19 +18,30 @@ from bot.emulator.settings import Settings, StatusPlan
 
 def settings_from(arguments: list[str]) -> Settings:
     """Read the command line: `--name value` for each plain setting, `--statuses` as JSON. Exits on a mistake."""
-    parser = argparse.ArgumentParser(prog="python -m bot.emulator")
-    defaults = Settings()
+    parser = argparse.ArgumentParser(prog="python -m bot.emulator", description="Stand in for WhatsApp and a model.")
+    defaults, kinds = Settings(), get_type_hints(Settings, include_extras=True)
     for member in dataclasses.fields(Settings):
         option, default = "--" + member.name.replace("_", "-"), getattr(defaults, member.name)
+        add = functools.partial(parser.add_argument, option)
+        parser.set_defaults(**{member.name: default})  # not in add: some Pythons write a flag's default by themselves
+        told = f"{kinds[member.name].__metadata__[0]} (default: {_shown(default)})"
         if isinstance(default, bool):
-            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=default)
+            add(action=argparse.BooleanOptionalAction, help=told)
         elif isinstance(default, StatusPlan):
-            parser.add_argument(option, type=_plan, default=default, metavar="JSON")
+            add(type=_plan, metavar="JSON", help=told)
         elif isinstance(default, tuple):
-            parser.add_argument(option, nargs="*", default=default)
+            add(nargs="*", help=told)
         else:
-            parser.add_argument(option, type=type(default), default=default)
+            add(type=type(default), help=told)
     return Settings(**_without_lists(vars(parser.parse_args(arguments))))
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, StatusPlan):
+        return json.dumps(dataclasses.asdict(default))
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return (" ".join(default) if isinstance(default, tuple) else str(default)) or "none"
 
 
 def _plan(text: str) -> StatusPlan:

@@ -1,6 +1,7 @@
 """What an emulator can be told: who it plays, how it treats sends, how fast it is."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +22,41 @@ class StatusPlan:
 
 @dataclass(slots=True)
 class Settings:
-    """Hold the emulator's knobs; each may be turned while it runs (`emu.settings.webhook_url = …`)."""
+    """Hold the emulator's knobs; each may be turned while it runs (`emu.settings.webhook_url = …`).
 
-    host: str = "127.0.0.1"
-    port: int = 0  # 0: a free one
-    webhook_url: str = ""  # empty: webhooks go nowhere, a delivery waits for an address
-    phone_number_id: str = "106540352242922"
-    display_phone_number: str = "15550783881"
-    verified_name: str = "La Tienda"
-    waba_id: str = "102290129340398"
-    access_token: str = "emulator-access-token"
-    app_secret: str = "emulator-app-secret"
-    subscribed: bool = True  # whether the app is among the business account's subscribed_apps
-    require_app_secret: bool = False  # a wrong appsecret_proof is refused always, a missing one only with this
-    check_read_ids: bool = False  # refuse to mark a message read that nobody wrote
-    clock_offset_seconds: float = 0.0  # of the Date header
-    statuses: StatusPlan = field(default_factory=StatusPlan)
-    redelivery_base_seconds: float = 0.2  # doubles at each try that isn't answered 200, up to 30 s
-    redelivery_tries: int = 12
-    delivery_timeout_seconds: float = 20.0
-    api_key: str = "sk-emulator"
-    models: tuple[str, ...] = ("gpt-5.4-mini",)  # empty: any model
-    answers: str = "echo"  # "echo": `answer to: <the last user text>`; "assistant": plausible ones
-    model_delay_seconds: float = 0.0  # before the first byte
-    model_pace_seconds: float = 0.0  # between the words of a stream
-    context_characters: int = 0  # a longer input is a context_length_exceeded; 0: no limit
-    log: bool = True
-    log_limit: int = 0  # entries kept; 0: all
-    lean: bool = False  # as little CPU a request as can be: no checks, no chats, no faults; for benchmarks
-    seed: int = 0  # of everything random but ids
+    What is said of each is the help of its option, too.
+    """
+
+    host: Annotated[str, "address to listen on"] = "127.0.0.1"
+    port: Annotated[int, "port to listen on; 0: a free one"] = 0
+    webhook_url: Annotated[str, "where webhooks go; empty: nowhere, and a delivery waits for an address"] = ""
+    phone_number_id: Annotated[str, "id of the business number"] = "106540352242922"
+    display_phone_number: Annotated[str, "the business number itself, digits"] = "15550783881"
+    verified_name: Annotated[str, "name of the business"] = "La Tienda"
+    waba_id: Annotated[str, "id of the WhatsApp Business Account"] = "102290129340398"
+    access_token: Annotated[str, "the only token that the Graph API takes"] = "emulator-access-token"
+    app_secret: Annotated[str, "signs webhooks, and proves calls (appsecret_proof)"] = "emulator-app-secret"
+    subscribed: Annotated[bool, "whether the app is among the business account's subscribed_apps"] = True
+    require_app_secret: Annotated[
+        bool, "refuse calls without appsecret_proof; one with a wrong proof is refused always"
+    ] = False
+    check_read_ids: Annotated[bool, "refuse to mark a message read that nobody wrote"] = False
+    clock_offset_seconds: Annotated[float, "how far the Date header is ahead of the time"] = 0.0
+    statuses: Annotated[StatusPlan, "which status webhooks follow a send: fields of StatusPlan"] = field(
+        default_factory=StatusPlan
+    )
+    redelivery_base_seconds: Annotated[
+        float, "wait after a webhook that isn't answered 200; doubles each time, up to 30 s"
+    ] = 0.2
+    redelivery_tries: Annotated[int, "how often a webhook is posted until it is answered 200"] = 12
+    delivery_timeout_seconds: Annotated[float, "the longest that the answer to a webhook may take"] = 20.0
+    api_key: Annotated[str, "the only key that the model takes"] = "sk-emulator"
+    models: Annotated[tuple[str, ...], "names of models that there are; none: any"] = ("gpt-5.4-mini",)
+    answers: Annotated[str, "echo: `answer to: <the last user text>`; assistant: plausible ones"] = "echo"
+    model_delay_seconds: Annotated[float, "before the first byte of an answer"] = 0.0
+    model_pace_seconds: Annotated[float, "between the words of a stream"] = 0.0
+    context_characters: Annotated[int, "a longer input is a context_length_exceeded; 0: no limit"] = 0
+    log: Annotated[bool, "keep a log of every call"] = True
+    log_limit: Annotated[int, "entries of it that are kept; 0: all"] = 0
+    lean: Annotated[bool, "as little CPU a request as can be, for benchmarks: no checks, no chats, no faults"] = False
+    seed: Annotated[int, "of everything random but ids"] = 0

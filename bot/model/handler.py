@@ -18,7 +18,6 @@ from bot.model.answers import read_answer
 from bot.model.failures import from_exception, request_id
 
 QUOTE_CHARACTERS = 300
-
 CONNECT_SECONDS = 10.0  # whatever the call's own limit: a busy machine must not look like no answer
 
 
@@ -36,8 +35,7 @@ class OpenAIHandler:
             timeout=openai.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
             http_client=openai.DefaultAioHttpClient(follow_redirects=False),  # a POST would arrive as a GET
         )
-        self._config = config
-        self._clock = clock
+        self._config, self._clock = config, clock
         # OpenAI keeps what it isn't told not to; other servers refuse a parameter that they don't know.
         forget = config.api == "responses" or (urlsplit(config.base_url).hostname or "").endswith(".openai.com")
         self._options = {"model": config.model, **({"store": False} if forget else {})}

@@ -26,7 +26,9 @@ def retry(db: sqlite3.Connection, ids: Sequence[int], now: datetime, who: str) -
         if id_ not in states:
             raise NotFound(f"there is no message {id_}")
         if states[id_] != "failed":
-            raise WrongState(f"message {id_} is {states[id_]}: only a failed one can be retried")
+            raise WrongState(
+                f"message {id_} is {states[id_].replace('leased', 'being answered')}: only a failed one can be retried"
+            )
     retried = _reopen(db, "id IN (SELECT value FROM json_each(:ids))", now, who, json.dumps(wanted))
     if retried < len(wanted):
         raise WrongState("the message expired: WhatsApp lets nothing be sent 24 hours after the person's last message")
@@ -90,10 +92,12 @@ def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
     return cleared
 
 
-def try_circuit(db: sqlite3.Connection, service: str, now: datetime) -> bool:
-    """Make the next probe of a service due now; False when nothing is wrong with it."""
+def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: str = "web") -> bool:
+    """Make the next probe of a service due now; False when nothing is wrong with it. Only page and API have it."""
     cursor = db.execute("UPDATE circuits SET probe_at = ? WHERE service = ? AND state = 'open'", (stamp(now), service))
     db.execute("UPDATE circuits SET probing = NULL WHERE probing NOT IN (SELECT id FROM outbox WHERE state = 'leased')")
+    if cursor.rowcount:
+        _audit(db, now, who, "try", None, None)
     return cursor.rowcount == 1
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -14,6 +15,8 @@ from bot.health import Health
 from bot.store.store import Store
 from bot.web import wire
 from bot.web.public import alive
+
+log = structlog.get_logger(__name__)
 
 
 class Api:
@@ -43,26 +46,28 @@ class Api:
         """Put failed messages back: the one in the path, those of `{"ids": [7, 8]}`, or all that can be."""
         ids, who = await wire.wanted_ids(request), _who(request)
         retried = await (self._store.retry_all(who=who) if ids is None else self._store.retry(ids, who=who))
-        return self._done(request, "retried", retried=retried)
+        about = {"user": "everybody"} if ids is None else {"ids": ids[:20]}
+        return self._done(request, "retried", about, retried=retried)
 
     async def steer(self, request: web.Request) -> web.Response:
         """Pause, resume or clear the user that the path names; everybody where it names none."""
         user_id = await wire.known_user(request, self._store.insights) if "user_id" in request.match_info else None
         verb, who = request.match_info["verb"], _who(request)
+        about = {"user": f"u{user_id}" if user_id else "everybody"}
         if verb == "pause":
-            return self._done(request, "paused", users=await self._store.pause(user_id, who=who))
+            return self._done(request, "paused", about, users=await self._store.pause(user_id, who=who))
         if verb == "resume":
             users, messages = await self._store.resume(user_id, skip=await wire.wants_skip(request), who=who)
-            return self._done(request, "resumed", users=users, messages=messages)
+            return self._done(request, "resumed", about, users=users, messages=messages)
         users, messages = await self._store.clear(user_id, who=who)
-        return self._done(request, "cleared", users=users, messages=messages)
+        return self._done(request, "cleared", about, users=users, messages=messages)
 
     async def try_circuit(self, request: web.Request) -> web.Response:
         """Let the next message probe a service whose circuit is open."""
         service: Service = "graph" if request.match_info["service"] == "graph" else "model"
         if not await self._store.try_circuit(service):
             raise WrongState(f"the circuit of {service} is not open: nothing to try")
-        return self._done(request, "trying", circuits=1)
+        return self._done(request, "trying", {"user": "everybody", "service": service}, circuits=1)
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Answer 200 while messages can be answered, else 503 with the reasons."""
@@ -70,9 +75,11 @@ class Api:
         answer = {"ready": False, "reasons": reasons} if reasons else {"ready": True}
         return web.json_response(answer, status=503 if reasons else 200)
 
-    def _done(self, request: web.Request, what: str, **figures: int) -> web.Response:
+    def _done(self, request: web.Request, what: str, about: dict[str, Any], **figures: int) -> web.Response:
         """Answer with the figures as JSON, or with the page that the button stood on, which then tells them."""
         self._bell.ring()
+        route = getattr(request.match_info.route.resource, "canonical", None)  # a path may hold a phone number
+        log.info("operator", action=what, **about, **figures, who=_who(request), route=route)
         if not wire.prefers_html(request):
             return web.json_response(figures)
         # Only our own pages, and only by path: Referer must not send anybody anywhere else.

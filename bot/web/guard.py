@@ -18,8 +18,7 @@ class Guard:
     def __init__(self, *, token: str, exposed: bool, allowed_hosts: Sequence[str] = ()) -> None:
         if exposed and not token:  # the configuration says so before, in words
             raise ValueError("a listener that others can reach needs a token")
-        self._token = token.encode()
-        self._exposed = exposed
+        self._token, self._exposed = token.encode(), exposed
         self._allowed = frozenset(host.lower() for host in allowed_hosts)
 
     def judge(self, method: str, headers: Mapping[str, str]) -> web.HTTPException | None:

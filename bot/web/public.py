@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from bot.bell import Bell
+from bot.config import WhatsApp
 from bot.errors import StoreError
 from bot.store.store import Store
 from bot.whatsapp import signature
@@ -25,11 +26,9 @@ RETRY_AFTER = {"Retry-After": "30"}  # seconds, until there may be room again or
 log = structlog.get_logger(__name__)
 
 
-def public_app(
-    *, phone_number_id: str, app_secret: str, verify_token: str, store: Store, bell: Bell, body_seconds: float = 10.0
-) -> web.Application:
+def public_app(whatsapp: WhatsApp, *, store: Store, bell: Bell, body_seconds: float = 10.0) -> web.Application:
     """Build the app of the public listener: /webhook and /healthz. `body_seconds`: how long a body may take."""
-    webhook = _Webhook(phone_number_id, app_secret.encode(), verify_token.encode(), store, bell, body_seconds)
+    webhook = _Webhook(whatsapp, store, bell, body_seconds)
     app = web.Application()
     app.router.add_get("/webhook", webhook.subscribe, allow_head=False)
     app.router.add_post("/webhook", webhook.receive)
@@ -44,9 +43,7 @@ async def alive(_: web.Request) -> web.Response:
 
 @dataclass(slots=True, repr=False)
 class _Webhook:
-    phone_number_id: str
-    app_secret: bytes
-    verify_token: bytes
+    whatsapp: WhatsApp
     store: Store
     bell: Bell
     body_seconds: float
@@ -55,7 +52,8 @@ class _Webhook:
     async def subscribe(self, request: web.Request) -> web.Response:
         """Prove to Meta that this address is ours: the challenge back as plain text; 403 for a wrong token."""
         token = request.query.get("hub.verify_token", "").encode(errors="replace")
-        right = bool(self.verify_token) and hmac.compare_digest(token, self.verify_token)
+        ours = self.whatsapp.verify_token.get_secret_value().encode()
+        right = bool(ours) and hmac.compare_digest(token, ours)
         log.info("subscription check", token_fits=right)
         if not right or request.query.get("hub.mode") != "subscribe":
             return web.Response(status=403, text="wrong hub.verify_token or hub.mode\n")
@@ -67,9 +65,10 @@ class _Webhook:
         started = perf_counter()
         try:
             body = await self._read(request)
-            if not signature.valid(self.app_secret, body, request.headers.get("X-Hub-Signature-256")):
+            secret = self.whatsapp.app_secret.get_secret_value().encode()
+            if not signature.valid(secret, body, request.headers.get("X-Hub-Signature-256")):
                 raise web.HTTPUnauthorized(reason="missing or wrong X-Hub-Signature-256")
-            batch = translate(parse(body), phone_number_id=self.phone_number_id)
+            batch = translate(parse(body), phone_number_id=self.whatsapp.phone_number_id)
             appended = await self.store.append(batch)
         except web.HTTPException as error:
             return _refuse(started, error.status, error.reason)

@@ -23,13 +23,11 @@ class GraphClient:
 
     def __init__(self, session: aiohttp.ClientSession, whatsapp: WhatsApp, *, timeout_seconds: float = 10.0) -> None:
         token, secret = whatsapp.access_token.get_secret_value(), whatsapp.app_secret.get_secret_value()
-        self._session = session
+        self._session, self._number, self._rules = session, whatsapp.phone_number_id, whatsapp.number_rules
         self._root = f"{whatsapp.base_url}/{whatsapp.api_version}"
-        self._number = whatsapp.phone_number_id
         signed = whatsapp.appsecret_proof and secret
         self._proof = f"?appsecret_proof={appsecret_proof(secret, token)}" if signed else ""
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._rules = whatsapp.number_rules
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2)
 
     async def send_text(self, to: Identity, body: str, *, callback: str, quote: str | None = None) -> str:

@@ -9,10 +9,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from bot import logs
 from bot.bell import Bell
 from bot.clock import SystemClock
+from bot.config import WhatsApp
 from bot.domain import Appended, Batch
 from bot.store.store import Store
 from bot.web.public import public_app
@@ -87,13 +89,8 @@ def _serve(folder: Path, database: Path | None, pipe: Connection) -> None:
 
 async def _serving(database: Path | None, pipe: Connection) -> None:
     store = await Store.open(database, clock=SystemClock()) if database else None
-    app = public_app(
-        phone_number_id=load.NUMBER,
-        app_secret=load.SECRET,
-        verify_token="",
-        store=store or Forgetful(),
-        bell=Bell(),
-    )
+    number = WhatsApp(phone_number_id=load.NUMBER, app_secret=SecretStr(load.SECRET))
+    app = public_app(number, store=store or Forgetful(), bell=Bell())
     served = runner(app)
     await served.setup()
     await web.TCPSite(served, "127.0.0.1", 0, backlog=1024).start()

@@ -71,9 +71,12 @@ def silence(folder: Path) -> None:
 @contextlib.contextmanager
 def daemon(
     folder: Path, emulator_url: str, *, port: int = 0, settings: Mapping[str, Any] | None = None,
-    preload: Path | None = None, cpus: Iterable[int] | None = None,
+    env: Mapping[str, str] | None = None, cpus: Iterable[int] | None = None,
 ) -> Iterator[Running]:  # fmt: skip
-    """Run `bot run` on `folder`/bot.db until the block ends; `settings` are BOT_ variables without the prefix."""
+    """Run `bot run` on `folder`/bot.db until the block ends; `settings` are BOT_ variables without the prefix.
+
+    `env`: further variables of the process.
+    """
     port = port or free_port()
     told = {
         "SERVER__PORT": port,
@@ -96,8 +99,7 @@ def daemon(
         ready.bind(f"\0bot-bench-{os.getpid()}-{time.monotonic_ns()}")
         ready.settimeout(0.2)
         environment["NOTIFY_SOCKET"] = "@" + ready.getsockname()[1:].decode()
-        if preload:
-            environment["LD_PRELOAD"] = str(preload)
+        environment |= env or {}
         command = [sys.executable, "-m", "bot", "run", "--config", str(folder / "bot.toml")]
         began = time.perf_counter()
         with (

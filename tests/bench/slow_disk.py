@@ -22,12 +22,13 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
     if compiler is None:
         return [Figure(name, "not measured: there is no C compiler", "≤ 250")]
     slow = folder / "slow_fsync.so"
-    source = Path(__file__).with_name("slow_fsync.c")
+    source = Path(__file__).parents[1] / "slow_fsync.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", slow, source, "-ldl"], check=True)
+    disk = {"LD_PRELOAD": str(slow), "SLOW_FSYNC_MS": "5"}
     messages, port = int(PER_SECOND) * (5 if quick else SECONDS), rig.free_port()
     with (
         rig.emulator(port, statuses=StatusPlan()) as url,
-        rig.daemon(folder, url, port=port, preload=slow, cpus={0}) as running,
+        rig.daemon(folder, url, port=port, env=disk, cpus={0}) as running,
     ):
         busy = running.cpu_seconds()
         acks = rig.alone(_post, running.port, messages)

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from bot.clock import SystemClock
+from bot.config import WhatsApp
 from bot.domain import Batch, Identity, Inbound
 from bot.store.store import Store
 from bot.web.server import runner
@@ -17,6 +19,12 @@ from bot.web.server import runner
 APP_SECRET = "test_app_secret"
 VERIFY_TOKEN = "the verify token"
 NUMBER = "106540352242922"
+
+
+def a_number(*, app_secret: str = APP_SECRET, verify_token: str = VERIFY_TOKEN) -> WhatsApp:
+    """Configure a business number."""
+    secrets = {"app_secret": SecretStr(app_secret), "verify_token": SecretStr(verify_token)}
+    return WhatsApp(phone_number_id=NUMBER, **secrets)
 
 
 @asynccontextmanager

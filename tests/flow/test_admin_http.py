@@ -1,7 +1,9 @@
 """The admin listener on real sockets over the real store: what programs read and do, and what the forms get."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -318,6 +320,36 @@ async def test_a_circuit_is_tried_now_or_says_that_it_is_not_open(admin: Admin) 
     assert reply.status == 200
     assert await admin.bell.wait(0)
     assert (await lease(admin.store)).probe
+
+
+async def test_each_action_leaves_a_line_in_the_log_and_a_row_in_the_audit(admin: Admin) -> None:
+    """Who was meant, how much it was, by which way it came; never a phone number, even where the path has one."""
+    message = await fail(admin.store, ANA, "hola")
+    await wait(admin.store, ANA, "one", "two")
+    await refuse(admin.store)
+    with capture_logs() as lines:
+        await admin.press(f"/api/messages/{message}/retry")
+        await admin.post("/api/failures/retry")
+        await admin.post(f"/api/users/{ANA}/pause")
+        await admin.press("/api/users/u1/resume", "waiting=skip")
+        await admin.post("/api/clear")
+        await admin.post("/api/circuits/model/try")
+        assert (await admin.post("/api/circuits/graph/try")).status == 409
+    acts = [{key: value for key, value in line.items() if key not in {"event", "log_level"}} for line in lines]
+    assert {(line["event"], line["log_level"]) for line in lines} == {("operator", "info")}
+    assert acts == [
+        {"action": "retried", "ids": [message], "retried": 1, "who": "page", "route": "/api/messages/{id}/retry"},
+        {"action": "retried", "user": "everybody", "retried": 0, "who": "api", "route": "/api/failures/retry"},
+        {"action": "paused", "user": "u1", "users": 1, "who": "api", "route": "/api/users/{user_id}/{verb}"},
+        {"action": "resumed", "user": "u1", "users": 1, "messages": 3, "who": "page",
+         "route": "/api/users/{user_id}/{verb}"},
+        {"action": "cleared", "user": "everybody", "users": 1, "messages": 1, "who": "api", "route": "/api/{verb}"},
+        {"action": "trying", "user": "everybody", "service": "model", "circuits": 1, "who": "api",
+         "route": "/api/circuits/{service}/try"},
+    ]  # fmt: skip
+    with contextlib.closing(sqlite3.connect(admin.file)) as file:
+        rows = [row[0] for row in file.execute("SELECT action FROM audit ORDER BY id")]
+    assert rows == ["retry", "pause", "resume", "clear", "try"]  # the second retry changed nothing
 
 
 async def test_a_verb_is_no_link(admin: Admin) -> None:

@@ -1,16 +1,23 @@
 """`bot check --online` against the emulator: each answer of the services in words that say what to do."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from click.testing import CliRunner
 from pydantic import SecretStr
 
-from bot.check import check_model, check_online
+from bot.bell import Bell
+from bot.check import Finding, check_model, check_online, check_public
+from bot.cli import main
 from bot.config import Config, OpenAI, WhatsApp
 from bot.emulator import Emulator
-from tests.flow.listeners import serving
+from bot.web.public import public_app
+from tests.flow.listeners import VERIFY_TOKEN, a_number, a_store, serving
 
 
 @pytest.fixture
@@ -35,9 +42,11 @@ def config_of(emulator: Emulator, **changes: object) -> Config:
     return Config(whatsapp=WhatsApp(**whatsapp), openai=OpenAI(**openai))
 
 
-async def found(config: Config) -> list[tuple[bool, str]]:
+async def found(config: Config) -> list[tuple[bool | None, str]]:
     """Check, and make sure that no secret is told."""
     findings = await check_online(config)
+    public = findings.pop(-2)
+    assert (public.good, "wants server.public_url" in public.text) == (None, True)
     told = " ".join(finding.text for finding in findings)
     assert not [secret for secret in config.secrets if secret in told]
     return [(finding.good, finding.text) for finding in findings]
@@ -116,7 +125,7 @@ async def test_a_wrong_account_and_one_that_is_not_set(emulator: Emulator) -> No
     wrong = await found(config_of(emulator, waba_id="1"))
     assert (wrong[1][0], "Account 1 can't be asked" in wrong[1][1]) == (False, True)
     missing = await found(config_of(emulator, waba_id=""))
-    assert (missing[1][0], "whatsapp.waba_id" in missing[1][1]) == (True, True)
+    assert (missing[1][0], "whatsapp.waba_id" in missing[1][1]) == (None, True)
 
 
 @pytest.mark.parametrize(
@@ -185,3 +194,131 @@ async def test_a_model_service_that_is_not_there() -> None:
     async with aiohttp.ClientSession() as session:
         finding = await check_model(openai, session)
     assert (finding.good, "http://127.0.0.1:9/v1 can't be reached" in finding.text) == (False, True)
+
+
+# -- our own address
+
+
+async def public_finding(address: str, *, seconds: float = 10) -> tuple[bool | None, str]:
+    """Ask an address, and make sure that the verify token is not told."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)) as session:
+        finding = await check_public(address, SecretStr(VERIFY_TOKEN), session)
+    assert VERIFY_TOKEN not in finding.text
+    assert "asked from this machine" in finding.text
+    return finding.good, finding.text
+
+
+@asynccontextmanager
+async def a_bot(folder: Path, verify_token: str = VERIFY_TOKEN) -> AsyncIterator[str]:
+    """Serve the daemon's public side; give its address."""
+    async with a_store(folder) as store:
+        app = public_app(a_number(verify_token=verify_token), store=store, bell=Bell())
+        async with serving(app) as port:
+            yield f"http://127.0.0.1:{port}"
+
+
+async def test_an_address_that_leads_to_this_bot_is_good(emulator: Emulator, tmp_path: Path) -> None:
+    """The challenge comes back; it is asked between WhatsApp and the model."""
+    config = config_of(emulator, verify_token=SecretStr(VERIFY_TOKEN))
+    async with a_bot(tmp_path) as address:
+        server = config.server.model_copy(update={"public_url": address})
+        findings = await check_online(config.model_copy(update={"server": server}))
+    assert [finding.good for finding in findings] == [True] * 4
+    assert f"{address}/webhook, asked from this machine, leads to a bot with this" in findings[2].text
+
+
+async def test_a_bot_with_another_verify_token_is_told(tmp_path: Path) -> None:
+    """As after a change of the environment without a restart."""
+    async with a_bot(tmp_path, "another word") as address:
+        good, text = await public_finding(address)
+    assert (good, "another verify token" in text) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        (lambda _: web.Response(text="ok"), "something else answers there"),
+        (lambda _: web.Response(status=404, text="not found"), "something else answers there"),
+        (lambda _: web.Response(status=403, text="no"), "or another program has its address"),
+        (lambda _: web.Response(status=502), "the bot isn't: start it"),
+        (lambda _: web.Response(status=503), "the bot isn't: start it"),
+        (lambda _: web.Response(status=504), "the bot isn't: start it"),
+        (lambda _: web.Response(status=302, headers={"Location": "/healthz"}), "without a redirect (HTTP 302)"),
+    ],
+)
+async def test_whatever_else_answers_at_our_address_is_told(
+    response: Callable[[web.Request], web.Response], words: str
+) -> None:
+    """Each with what to do, and the status itself."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return response(request)
+
+    app = web.Application()
+    app.router.add_get("/webhook", answer)
+    async with serving(app) as port:
+        good, text = await public_finding(f"http://127.0.0.1:{port}")
+    assert not good
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("https://nowhere.invalid", "its name is not known"),
+        ("https://127.0.0.1:9", "it takes no connection"),
+        ("https://127.0.0.1:99999", "breaks off or speaks no HTTP"),
+    ],
+)
+async def test_an_address_where_nobody_is(address: str, words: str) -> None:
+    """The name, the connection, and what is no address at all are told apart."""
+    good, text = await public_finding(address)
+    assert not good
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("scheme", "says", "words"),
+    [
+        ("https", b"HTTP/1.1 400 Bad Request\r\n\r\n", "its TLS fails"),
+        ("http", b"", "breaks off or speaks no HTTP"),
+        ("http", b"SSH-2.0-OpenSSH\r\n", "breaks off or speaks no HTTP"),
+        ("http", None, "no answer in time"),
+    ],
+)
+async def test_a_port_where_something_odd_is(scheme: str, says: bytes | None, words: str) -> None:
+    """No TLS, no HTTP, no answer."""
+    asked = asyncio.Event()
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if says is None:
+            await asked.wait()
+        else:
+            writer.write(says)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        good, text = await public_finding(f"{scheme}://127.0.0.1:{port}", seconds=0.3 if says is None else 10)
+        asked.set()
+    assert not good
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("good", "printed", "code"), [(True, "ok     x", 0), (None, "--     x", 0), (False, "WRONG  x", 1)]
+)
+def test_what_was_not_asked_is_neither_good_nor_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: bool | None, printed: str, code: int
+) -> None:
+    """A mark of its own, and no error."""
+
+    async def answered(_: Config) -> list[Finding]:
+        return [Finding(good, "x")]
+
+    monkeypatch.setattr("bot.check.check_online", answered)
+    (tmp_path / "bot.toml").write_text('[whatsapp]\nphone_number_id = "1"\n')
+    secrets = dict.fromkeys(("WHATSAPP__ACCESS_TOKEN", "WHATSAPP__APP_SECRET", "WHATSAPP__VERIFY_TOKEN"), "x")
+    environ = {f"BOT_{name}": value for name, value in secrets.items()} | {"OPENAI_API_KEY": "x"}
+    result = CliRunner().invoke(main, ["check", "--online", "--config", str(tmp_path / "bot.toml")], env=environ)
+    assert (result.exit_code, result.output.splitlines()[1:]) == (code, [printed])

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SHIM = HERE / "slow_fsync.c"
+SHIM = HERE.parent / "slow_fsync.c"
 WITHOUT_COMPILER = HERE / "without_compiler"
 
 

@@ -120,6 +120,25 @@ async def test_no_permission_to_write(bot: Bot, what: str) -> None:
     assert "write" in process.output
 
 
+@pytest.mark.parametrize("command", ["status", "failures"])
+@pytest.mark.parametrize("what", ["folder", "file"])
+async def test_no_permission_to_look(bot: Bot, what: str, command: str) -> None:
+    """A file that may only be read, or can't be reached: a sentence that says as whom to come back."""
+    kept = bot.folder / "kept"
+    kept.mkdir()
+    bot.configure(store={"url": "sqlite:///kept/bot.db"})
+    migrate(kept / "bot.db", datetime.now(UTC))
+    target = kept if what == "folder" else kept / "bot.db"
+    target.chmod(0o000 if what == "folder" else 0o444)
+    process = await bot.launch(*as_an_ordinary_user(sys.executable, "-m", "bot", command))
+    try:
+        assert await process.ended(seconds=10) == 1
+    finally:
+        target.chmod(0o755)
+    mend = "run this as the user that owns it, or root"
+    assert process.lines == [f"{kept / 'bot.db'} can't be written, and to look at it takes that, too: {mend}"]
+
+
 def as_an_ordinary_user(*argv: str) -> tuple[str, ...]:
     """Take root's privileges from a command; its files stay readable to it. setpriv is part of every Debian."""
     return (("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()) + argv
@@ -133,7 +152,7 @@ async def test_every_missing_secret_is_named(bot: Bot) -> None:
         del bot.env[name]
     bot.configure(whatsapp={"phone_number_id": ""})
     ended = await refused(bot, "phone_number_id", *secrets, code=MISTAKEN)
-    assert len(ended.err.splitlines()) == 5
+    assert len(ended.err.splitlines()) == 1 + 5
 
 
 @pytest.mark.parametrize("arguments", [("run", "--nope"), ("walk",)])
@@ -152,7 +171,7 @@ async def test_every_mistake_in_the_configuration_is_said_at_once(bot: Bot) -> N
     ended = await refused(
         bot, "queue.concurency", "queue.concurrency", "max_attempts", "servers", "admin.port", code=MISTAKEN
     )
-    assert len(ended.err.splitlines()) == 4
+    assert len(ended.err.splitlines()) == 1 + 4
 
 
 async def test_a_bot_toml_that_is_none(bot: Bot) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +20,7 @@ from bot.cli import main
 from bot.errors import StartError
 from bot.store.store import Store
 from tests.flow.listeners import a_store
-from tests.flow.people import fail, refuse, wait
+from tests.flow.people import fail, lease, refuse, wait
 
 T = TypeVar("T")
 ANA, BEA = "5215512345678", "5215587654321"
@@ -163,7 +164,8 @@ def test_mistakes_and_what_is_missing_are_said_together(folder: Path) -> None:
     """One look is enough; what is wrong is not called missing as well."""
     (folder / "bot.toml").write_text('[whatsapp]\nphone_number_id = "+34 600"\n')
     for command in ("check", "run"):
-        lines = bot(folder, command).stderr.splitlines()
+        heading, *lines = bot(folder, command).stderr.splitlines()
+        assert heading == f"{folder}/bot.toml: 5 mistakes"
         assert len(lines) == 1 + len(SECRETS)
         assert lines[0].startswith("whatsapp.phone_number_id must be")
         assert "phone_number_id" not in "".join(lines[1:])
@@ -257,9 +259,27 @@ def test_status_knows_whether_the_daemon_runs_and_why_it_does_not_answer(folder:
         output = bot(folder, "status").output
     assert output.startswith("Not answering:\n")
     assert "Incorrect API key" in output
+    assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC\.", output)
     assert "everything is paused since" in output
     with (folder / "bot.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no command holds on to it
+
+
+def test_status_speaks_of_answering_and_of_no_time_that_has_passed(folder: Path) -> None:
+    """The state that programs know as leased; a try that is due comes with the next message."""
+
+    async def answering(store: Store) -> None:
+        await wait(store, ANA, "one")
+        await lease(store)
+        await refuse(store)
+        await store.try_circuit("model")
+
+    with_store(folder, answering)
+    output = bot(folder, "status").output
+    assert re.search(rf"^u1 .* answering Ana \+{ANA}$", output, re.MULTILINE)
+    assert "leased" not in output
+    assert "The model is tried again with the next message.\n" in output
+    assert "message 1 is being answered: only" in bot(folder, "retry", "1").stderr
 
 
 def test_failures_are_listed_with_their_ids_and_reasons(folder: Path) -> None:
@@ -316,6 +336,15 @@ def test_retry_by_id_and_all(folder: Path) -> None:
     assert bot(folder, "retry", "1").output == "Messages back in the queue: 1.\n"
     assert bot(folder, "retry", "--all").output == "Messages back in the queue: 0.\n"
     assert "Waiting: 3" in bot(folder, "status").output
+
+
+@pytest.mark.parametrize("wrong", ["abc", "u17", "0", "1.5", ""])
+def test_what_is_no_id_of_a_message_is_told_what_one_is(folder: Path, wrong: str) -> None:
+    """And how to list them, in a sentence."""
+    result = bot(folder, "retry", wrong)
+    assert result.exit_code == 2
+    said = f"{wrong!r} is none: an ID is a failed message's number, as `bot failures` lists them."
+    assert result.stderr.splitlines()[-1] == f"Error: Invalid value for 'ID...': {said}"
 
 
 def test_pause_and_resume_a_user_by_any_id(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Three layers become one configuration; every mistake is said at once, in plain words, and no secret ever."""
 
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -41,12 +42,16 @@ def read(tmp_path: Path) -> Read:
 
 @pytest.fixture
 def mistakes(read: Read) -> Mistakes:
-    """Load a bot.toml with this text, and return the lines of its ConfigError."""
+    """Load a bot.toml with this text, and return the lines of its ConfigError, without the heading that counts them."""
 
     def mistakes(text: str = "", environ: Mapping[str, str] | None = None) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             read(text, environ)
-        return str(caught.value).splitlines()
+        heading, *lines = str(caught.value).splitlines()
+        if not re.match(r"\S+ (is not (TOML|UTF-8)|can't be read)", heading):  # a file that can't be read has none
+            assert heading.endswith(f"bot.toml: {len(lines)} mistake{'s' if len(lines) > 1 else ''}")
+            return lines
+        return [heading, *lines]
 
     return mistakes
 
@@ -494,7 +499,7 @@ def test_bytes_that_are_no_text_in_the_environment_are_a_mistake(mistakes: Mista
         ("[servr]\nport = 1\n", "servr", "server"),
         ("port = 1\n", "port", "server.port or admin.port"),
         ("concurency = 1\n", "concurency", "queue.concurrency"),
-        ("[queue.retry]\nmax = 1\n", "queue.retry", "queue."),
+        ("[whatsapp]\nphone_id = 1\n", "whatsapp.phone_id", "whatsapp.phone_number_id"),
     ],
 )
 def test_an_unknown_name_in_the_file_names_the_nearest_known(
@@ -504,6 +509,15 @@ def test_an_unknown_name_in_the_file_names_the_nearest_known(
     (line,) = mistakes(text)
     assert line.startswith(f"{key} is not ")
     assert f"; the nearest known is {nearest}" in line
+
+
+@pytest.mark.parametrize("text", ["[queue.retry]\nmax = 1\n", "[server]\ntls = 1\n", "[store]\npath = 1\n", "[meta]\n"])
+def test_a_name_that_is_like_no_other_gets_no_hint(mistakes: Mistakes, text: str) -> None:
+    """A hint at something else altogether sends people the wrong way."""
+    (line,) = mistakes(text)
+    assert line.endswith(" is not known here; nothing is called like it, take it out")
+    (line,) = mistakes("", {"BOT_FOO__BAR": "x"})
+    assert line == "BOT_FOO__BAR sets nothing; nothing is called like it, take it out"
 
 
 def test_a_mistyped_name_of_a_secret_is_sent_to_the_environment(mistakes: Mistakes) -> None:

@@ -78,6 +78,13 @@ async def test_the_script_finds_every_element_that_it_asks_for(page: Page) -> No
     assert set(re.findall(r"data-kind=\"(\w+)\"", html)) == set(ATTACHMENTS)
 
 
+def test_the_page_says_nothing_in_the_browsers_words_and_hides_no_message() -> None:
+    """ "Failed to fetch" is no sentence for people; what is said stands beside the messages, not on top of them."""
+    assert not re.search(r"toast\(\w*error", (STATIC / "chat.js").read_text(encoding="utf-8"))
+    (toast,) = re.findall(r"\.toast \{([^}]*)\}", (STATIC / "chat.css").read_text(encoding="utf-8"))
+    assert not re.search("absolute|fixed", toast)
+
+
 async def test_a_reload_loses_nothing(emu: Emulator, page: Page, ask: Ask) -> None:
     """The state names the customers, one of them without a phone, and holds every message so far."""
     assert (await ask("say", text=" ¿Hola? "))[0] == 200

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -97,6 +99,18 @@ def test_every_setting_is_an_option() -> None:
         port=8099, lean=True, log=False, models=("a", "b"), statuses=StatusPlan(names=(), copies=2)
     )
     assert settings_from([]) == Settings()
+
+
+def test_every_option_has_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it does, and once what holds without it."""
+    with pytest.raises(SystemExit):
+        settings_from(["--help"])
+    options = " ".join(capsys.readouterr().out.split()).partition(" options: ")[2]
+    for field in fields(Settings):
+        name = field.name.replace("_", "-")
+        words = re.search(rf" --{name}(?:, --no-{name}| [A-Z_]+| JSON| \[.*?\])?( [^-].*?) \(default: [^)]+\)", options)
+        assert words, name
+        assert len(words[1].split()) > 2, name
 
 
 async def test_faults_are_set_shown_and_cleared_over_http(client: ClientSession) -> None:

@@ -108,7 +108,7 @@ async def test_the_headline_tells_why_nothing_is_answered(page: Drawn) -> None:
     """One reason stands in the headline, several in a list; times are readable."""
     await page.store.pause(None, who="test")
     html = await page.status()
-    assert re.fullmatch(r"Not answering: everything is paused since \d\d \w{3} [\d:]{8}", headline(html))
+    assert re.fullmatch(r"Not answering: everything is paused since \d\d \w{3} [\d:]{8} UTC", headline(html))
     page.health.set("file", "the file can't be written: disk full")
     html = await page.status()
     assert headline(html) == "Not answering"
@@ -121,10 +121,28 @@ async def test_a_refusing_service_is_named_and_can_be_tried(page: Drawn) -> None
     await refuse(page.store)
     html = await page.status()
     outline = Outline(html)
-    said = r"Not answering: the model can&#39;t be used since \d\d \w{3} [\d:]{8}: 401: Incorrect API key"
+    said = r"Not answering: the model can&#39;t be used since \d\d \w{3} [\d:]{8} UTC: 401: Incorrect API key"
     assert re.fullmatch(said, headline(html))
-    assert "The model is tried again at" in outline.words
+    assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC\.", outline.words)
     assert ("Try now", "/api/circuits/model/try") in outline.buttons
+
+
+async def test_a_try_that_is_due_is_not_promised_for_a_time_that_has_passed(page: Drawn) -> None:
+    """It comes with whatever message is next: where nothing waits, nothing is tried."""
+    await refuse(page.store)
+    await page.store.try_circuit("model")
+    assert "The model is tried again with the next message." in Outline(await page.status()).words
+
+
+async def test_every_time_names_its_zone(page: Drawn) -> None:
+    """Who reads at night must not have to wonder."""
+    await fail(page.store, ANA, "failing words")
+    await refuse(page.store)
+    await page.store.pause(None, who="test")
+    await wait(page.store, ANA, "waiting words")
+    for html in (await page.status(), await page.user()):
+        assert re.search(r"\d\d:\d\d:\d\d UTC", html)
+        assert not re.search(r"\d\d:\d\d:\d\d(?! UTC)", html)
 
 
 async def test_users_and_failures_have_their_buttons(page: Drawn) -> None:
@@ -297,6 +315,6 @@ def test_ages_are_written_as_people_say_them(seconds: float | None, words: str) 
 
 def test_times_are_written_as_people_read_them() -> None:
     """Wherever they stand in a text; what is no time stays."""
-    assert readable("since 2026-11-24T10:41:07.123Z: no") == "since 24 Nov 10:41:07: no"
+    assert readable("since 2026-11-24T10:41:07.123Z: no") == "since 24 Nov 10:41:07 UTC: no"
     assert readable("2026-99-24T10:41:07.123Z") == "2026-99-24T10:41:07.123Z"
     assert readable(None) == "–"

@@ -39,7 +39,10 @@ function follow() {
     for (const event of waiting) take(event);
     waiting = null;
   };
-  events.onerror = () => { $("banner").hidden = false; };
+  events.onerror = () => {
+    $("banner").hidden = false;
+    if (events.readyState === EventSource.CLOSED) setTimeout(follow, 1000); // the browser gives up where something else answers
+  };
   events.onmessage = ({ data }) => (waiting ? waiting.push(JSON.parse(data)) : take(JSON.parse(data)));
 }
 
@@ -47,8 +50,10 @@ function take(event) {
   if (event.type === "bubble") {
     const { bubble } = event;
     if (!state.chats.has(bubble.customer)) return void load();
-    state.chats.get(bubble.customer).set(bubble.id, bubble);
-    if (bubble.direction === "out" && (bubble.customer !== state.me || listShown())) {
+    const chat = state.chats.get(bubble.customer);
+    const known = chat.has(bubble.id);
+    chat.set(bubble.id, bubble);
+    if (!known && bubble.direction === "out" && (bubble.customer !== state.me || listShown())) {
       state.unread.set(bubble.customer, (state.unread.get(bubble.customer) || 0) + 1);
     }
     if (bubble.customer === state.me) append(bubble);
@@ -138,7 +143,6 @@ function drawChat() {
 function append(bubble, moving = true) {
   const chat = $("chat");
   if (document.getElementById(bubble.id)) return;
-  const near = chat.scrollHeight - chat.scrollTop - chat.clientHeight < 160;
   const date = day(bubble.at);
   if (chat.dataset.day !== date || !chat.querySelector(".message")) chat.append(element("li", { class: "day" }, date));
   chat.dataset.day = date;
@@ -147,7 +151,7 @@ function append(bubble, moving = true) {
   chat.append(item);
   const dots = chat.querySelector(".typing");
   if (dots) chat.append(dots);
-  if (moving && (near || bubble.direction === "in")) toEnd();
+  if (moving && (atEnd || bubble.direction === "in")) toEnd();
 }
 
 function drawTyping() {
@@ -163,7 +167,13 @@ function drawTyping() {
 
 function toEnd() {
   $("chat").scrollTop = $("chat").scrollHeight;
+  atEnd = true;
 }
+
+let atEnd = true; // whether the newest message is in view
+$("chat").onscroll = ({ target }) => { atEnd = target.scrollHeight - target.scrollTop - target.clientHeight < 160; };
+// A keyboard that opens, or a toast, must not hide the newest message.
+new ResizeObserver(() => { if (atEnd) toEnd(); }).observe($("chat"));
 
 // -- behind the scenes -----------------------------------------------------------------------------------------------
 
@@ -196,12 +206,12 @@ async function ask(verb, body = {}) {
     const answer = await fetch(`/${verb}`, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ customer: state.me, ...body }),
     });
-    if (!answer.ok) throw new Error(await answer.text());
-    return await answer.json();
-  } catch (error) {
-    toast(error.message);
-    return null;
+    if (answer.ok) return await answer.json();
+    toast(await answer.text());
+  } catch { // what the browser says of it is no sentence for people
+    toast("The demo isn't running, so this was not sent. Start it again (make run): this page goes on by itself.");
   }
+  return null;
 }
 
 let fading;
@@ -249,7 +259,7 @@ for (const button of document.querySelectorAll(".try.model")) {
 $("redeliver").onclick = async () => {
   closeTools();
   const answer = await ask("redeliver");
-  if (answer) toast(answer.status === 200 ? "The daemon said 200 and knows the message already: no second answer." : `Answered ${answer.status || "nothing"}.`);
+  if (answer) toast(answer.status === 200 ? "The daemon said 200 and knows the message already: no second answer." : answer.status ? `The daemon answered ${answer.status}: WhatsApp would deliver it again.` : "The daemon didn't answer: WhatsApp would deliver it again.");
 };
 $("more").onclick = () => {
   const open = document.body.classList.toggle("trying");
@@ -268,5 +278,4 @@ document.onkeydown = ({ key }) => {
 window.onpopstate = () => choose(decodeURIComponent(location.hash.slice(1)));
 for (const sign of document.querySelectorAll(".legend dt")) sign.append(tick(sign.dataset.tick));
 
-new ResizeObserver(toEnd).observe($("chat")); // a keyboard that opens must not hide the newest message
 follow();
