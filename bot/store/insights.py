@@ -16,17 +16,40 @@ CONVERSATION_MOST = 100
 LONGEST_ID = 140  # a business-scoped id has up to 135 characters
 
 _USERS = """
-SELECT u.id, u.phone, u.bsuid, u.name, u.depth, u.paused_at, u.paused_by, u.ready_at, u.last_message_at,
+SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth,
+       (SELECT min(o.received_at) FROM outbox o
+         WHERE o.user_id = u.id AND o.finished_at IS NULL) AS oldest_age_seconds,
+       CASE WHEN EXISTS (SELECT 1 FROM outbox l WHERE l.user_id = u.id AND l.state = 'leased') THEN 'leased'
+            WHEN u.paused_at IS NOT NULL THEN 'paused'
+            WHEN u.depth = 0 THEN 'idle'
+            WHEN u.ready_at > :now THEN 'retrying' ELSE 'waiting' END AS state,
+       u.paused_at IS NOT NULL AS paused, u.paused_by,
        (SELECT count(*) FROM outbox f WHERE f.user_id = u.id AND f.state = 'failed') AS failed,
-       (SELECT min(o.received_at) FROM outbox o WHERE o.user_id = u.id AND o.state = 'pending') AS oldest,
-       (SELECT l.received_at FROM outbox l WHERE l.user_id = u.id AND l.state = 'leased') AS leased
+       u.ready_at, u.last_message_at
   FROM users u"""
 _FAILURES = """
-SELECT o.id, o.user_id, u.name, u.phone, u.bsuid, o.body, o.type, o.attempts, o.state, u.last_message_at,
+SELECT o.id, 'u' || o.user_id AS user_id, u.name, coalesce(u.phone, u.bsuid) AS phone, o.type, o.body,
        coalesce(iif(o.state = 'failed', o.error, NULL), (SELECT r.error FROM replies r
           WHERE r.outbox_id = o.id AND r.delivery = 'failed' ORDER BY r.part LIMIT 1), o.error) AS error,
-       coalesce(o.finished_at, o.received_at) AS failed_at
+       o.attempts, coalesce(o.finished_at, o.received_at) AS failed_at,
+       o.state = 'failed' AND (o.error IS NOT 'expired' OR u.last_message_at > :window) AS retryable
   FROM outbox o JOIN users u ON u.id = o.user_id"""
+
+_QUEUE = """
+SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, begun_at, not_before_at, leased_at
+  FROM outbox WHERE user_id = :id AND state IN ('pending', 'leased')
+ ORDER BY state = 'pending', begun_at IS NULL, sent_at, id LIMIT :most"""
+_CONVERSATION = """
+SELECT at, direction, kind, type, body, state, delivery, error, message_id, wamid FROM (
+  SELECT sent_at AS at, sent_at AS place, 0 AS part, 'in' AS direction, type AS kind, type, body, state,
+         NULL AS delivery, error, id AS message_id, wamid
+    FROM (SELECT * FROM outbox WHERE user_id = :id ORDER BY id DESC LIMIT :most)
+  UNION ALL
+  SELECT coalesce(sent_at, sending_at, planned_at), planned_at, part, 'out', kind, type, body, state,
+         delivery, error, outbox_id, wamid
+    FROM (SELECT * FROM replies WHERE user_id = :id ORDER BY planned_at DESC LIMIT :most))
+ ORDER BY place, direction, message_id, part"""
+_CIRCUITS = "SELECT service, reason, code, opened_at, probe_at FROM circuits WHERE state = 'open'"
 
 
 class Insights:
@@ -46,19 +69,15 @@ class Insights:
         depth, user_id = (int(number) for number in after.split("-")) if after else (2**62, 2**62)
 
         def query(db: sqlite3.Connection, now: datetime) -> Row:
-            rows = _rows(
-                db,
-                # Not (depth, id) < (?, ?): SQLite looks through all who share the depth then.
-                f"""{_USERS} WHERE u.id IN
-                      (SELECT * FROM (SELECT id FROM users WHERE depth = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3)
-                       UNION ALL
-                       SELECT * FROM (SELECT id FROM users WHERE depth < ?1 ORDER BY depth DESC, id DESC LIMIT ?3))
-                    ORDER BY u.depth DESC, u.id DESC LIMIT ?3""",
-                depth, user_id, limit + 1,
-            )  # fmt: skip
-            page = rows[:limit]
-            following = f"{page[-1]['depth']}-{page[-1]['id']}" if len(rows) > limit else None
-            return {"users": [_user(row, now) for row in page], "next": following}
+            # Not (depth, id) < (?, ?): SQLite looks through all who share the depth then.
+            page = f"""{_USERS} WHERE u.id IN
+                  (SELECT * FROM (SELECT id FROM users WHERE depth = :depth AND id < :id ORDER BY id DESC LIMIT :most)
+                   UNION ALL
+                   SELECT * FROM (SELECT id FROM users WHERE depth < :depth ORDER BY depth DESC, id DESC LIMIT :most))
+                ORDER BY u.depth DESC, u.id DESC LIMIT :most"""
+            rows = _rows(db, page, now, depth=depth, id=user_id, most=limit + 1)
+            last = rows[limit - 1] if len(rows) > limit else None
+            return {"users": rows[:limit], "next": last and f"{last['depth']}-{last['user_id'][1:]}"}
 
         return await self._query(query)
 
@@ -83,22 +102,15 @@ class Insights:
         """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`."""
 
         def query(db: sqlite3.Connection, now: datetime) -> Row | None:
-            found = _rows(db, f"{_USERS} WHERE u.id = ?", user_id)
+            found = _rows(db, f"{_USERS} WHERE u.id = :id", now, id=user_id)
+            failures = f"{_FAILURES} WHERE o.user_id = :id AND o.state = 'failed' ORDER BY o.id DESC LIMIT :most"
             if not found:
                 return None
             return {
-                "user": _user(found[0], now),
-                "queue": _queue(db, user_id),
-                "conversation": _conversation(db, user_id),
-                "failures": [
-                    _failure(row, now)
-                    for row in _rows(
-                        db,
-                        f"{_FAILURES} WHERE o.user_id = ? AND o.state = 'failed' ORDER BY o.id DESC LIMIT ?",
-                        user_id,
-                        CONVERSATION_MOST,
-                    )
-                ],
+                "user": found[0],
+                "queue": _rows(db, _QUEUE, now, id=user_id, most=CONVERSATION_MOST),
+                "conversation": _rows(db, _CONVERSATION, now, id=user_id, most=CONVERSATION_MOST)[-CONVERSATION_MOST:],
+                "failures": _rows(db, failures, now, id=user_id, most=CONVERSATION_MOST),
             }
 
         return await self._query(query)
@@ -108,28 +120,19 @@ class Insights:
         before = int(after) if after else 2**62
 
         def query(db: sqlite3.Connection, now: datetime) -> Row:
-            rows = _rows(
-                db,
-                f"""{_FAILURES} WHERE o.id IN
-                      (SELECT id FROM outbox WHERE state = 'failed' AND id < ?1
-                       UNION SELECT outbox_id FROM replies WHERE delivery = 'failed' AND outbox_id < ?1
-                       ORDER BY 1 DESC LIMIT ?2)
-                    ORDER BY o.id DESC""",
-                before, limit + 1,
-            )  # fmt: skip
-            page = rows[:limit]
-            following = str(page[-1]["id"]) if len(rows) > limit else None
-            return {"failures": [_failure(row, now) for row in page], "next": following}
+            page = f"""{_FAILURES} WHERE o.id IN
+                  (SELECT id FROM outbox WHERE state = 'failed' AND id < :before
+                   UNION SELECT outbox_id FROM replies WHERE delivery = 'failed' AND outbox_id < :before
+                   ORDER BY 1 DESC LIMIT :most)
+                ORDER BY o.id DESC"""
+            rows = _rows(db, page, now, before=before, most=limit + 1)
+            return {"failures": rows[:limit], "next": str(rows[limit - 1]["id"]) if len(rows) > limit else None}
 
         return await self._query(query)
 
     async def circuits(self) -> list[Row]:
         """Return the open circuits: service, reason, code, opened_at, probe_at."""
-        return await self._query(
-            lambda db, _: _rows(
-                db, "SELECT service, reason, code, opened_at, probe_at FROM circuits WHERE state = 'open'"
-            )
-        )
+        return await self._query(lambda db, now: _rows(db, _CIRCUITS, now))
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file knows; nothing: they can."""
@@ -139,7 +142,7 @@ class Insights:
         reasons = [
             f"{'WhatsApp' if row['service'] == 'graph' else 'the model'} can't be used since {row['opened_at']}: "
             f"{row['reason']}"
-            for row in _rows(db, "SELECT service, reason, opened_at FROM circuits WHERE state = 'open'")
+            for row in _rows(db, _CIRCUITS, now)
         ]
         paused_at = db.execute("SELECT paused_at FROM control").fetchone()[0]
         if paused_at:
@@ -152,10 +155,17 @@ class Insights:
         return await self._read(lambda db: query(db, self._clock.now()))
 
 
-def _rows(db: sqlite3.Connection, query: str, *values: object) -> list[Row]:
-    cursor = db.execute(query, values)
+def _rows(db: sqlite3.Connection, query: str, now: datetime, **values: object) -> list[Row]:
+    cursor = db.execute(query, {"now": stamp(now), "window": stamp(now - WINDOW), **values})
     names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    return [{name: _shaped(name, value, now) for name, value in zip(names, row, strict=True)} for row in cursor]
+
+
+def _shaped(name: str, value: Any, now: datetime) -> Any:
+    """Turn what SQLite has no type for into what JSON has one for."""
+    if name in ("paused", "retryable"):
+        return bool(value)
+    return _age(value, now) if name == "oldest_age_seconds" else value
 
 
 def _queue_stats(db: sqlite3.Connection, now: datetime) -> Row:
@@ -173,77 +183,6 @@ def _queue_stats(db: sqlite3.Connection, now: datetime) -> Row:
         "failed": failed,
         "paused": paused_at is not None,
         "oldestAgeSeconds": _age(oldest, now),
-    }
-
-
-def _user(row: Row, now: datetime) -> Row:
-    return {
-        "user_id": f"u{row['id']}",
-        "phone": row["phone"],
-        "bsuid": row["bsuid"],
-        "name": row["name"],
-        "depth": row["depth"],
-        "oldest_age_seconds": _age(min(filter(None, (row["oldest"], row["leased"])), default=None), now),
-        "state": _state(row, now),
-        "paused": row["paused_at"] is not None,
-        "paused_by": row["paused_by"],
-        "failed": row["failed"],
-        "ready_at": row["ready_at"],
-        "last_message_at": row["last_message_at"],
-    }
-
-
-def _state(row: Row, now: datetime) -> str:
-    if row["leased"]:
-        return "leased"
-    if row["paused_at"]:
-        return "paused"
-    if not row["depth"]:
-        return "idle"
-    return "retrying" if row["ready_at"] and row["ready_at"] > stamp(now) else "waiting"
-
-
-def _queue(db: sqlite3.Connection, user_id: int) -> list[Row]:
-    return _rows(
-        db,
-        """SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, begun_at, not_before_at,
-                  leased_at
-             FROM outbox WHERE user_id = ? AND state IN ('pending', 'leased')
-            ORDER BY state = 'pending', begun_at IS NULL, sent_at, id LIMIT ?""",
-        user_id, CONVERSATION_MOST,
-    )  # fmt: skip
-
-
-def _conversation(db: sqlite3.Connection, user_id: int) -> list[Row]:
-    rows = _rows(
-        db,
-        """SELECT at, direction, kind, type, body, state, delivery, error, message_id, wamid FROM (
-             SELECT sent_at AS at, sent_at AS place, 0 AS part, 'in' AS direction, type AS kind, type, body, state,
-                    NULL AS delivery, error, id AS message_id, wamid
-               FROM (SELECT * FROM outbox WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2)
-             UNION ALL
-             SELECT coalesce(sent_at, sending_at, planned_at), planned_at, part, 'out', kind, type, body, state,
-                    delivery, error, outbox_id, wamid
-               FROM (SELECT * FROM replies WHERE user_id = ?1 ORDER BY planned_at DESC LIMIT ?2))
-            ORDER BY place, direction, message_id, part""",
-        user_id, CONVERSATION_MOST,
-    )  # fmt: skip
-    return rows[-CONVERSATION_MOST:]
-
-
-def _failure(row: Row, now: datetime) -> Row:
-    open_window = (row["last_message_at"] or "") > stamp(now - WINDOW)
-    return {
-        "id": row["id"],
-        "user_id": f"u{row['user_id']}",
-        "name": row["name"],
-        "phone": row["phone"] or row["bsuid"],
-        "type": row["type"],
-        "body": row["body"],
-        "error": row["error"],
-        "attempts": row["attempts"],
-        "failed_at": row["failed_at"],
-        "retryable": row["state"] == "failed" and (row["error"] != "expired" or open_window),
     }
 
 

@@ -4,11 +4,10 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
 from bot.domain import Appended, Batch, Lease, Outcome, Part, Receipt, Service
-from bot.errors import StoreFull
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
 from bot.store.db import Database
 from bot.store.insights import Insights
@@ -36,32 +35,24 @@ class Store:
         self._budget = budget or turns.Budget()
         self._pair_limit = pair_limit or replies.PairLimit()
         self._overtaken = statuses.Overtaken()
-        # One object each, so that calls are made together.
-        self._append_all = self._append_together
+        # Made once for all callers that gathered; see Database.write_together.
+        self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)
+        self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
+        self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
         self._settle_all = self._settle_together
-        self._plan_all = self._plan_together
-        self._all_standings = self._standings
         self.insights = Insights(database, clock, self._budget)
 
     @classmethod
-    async def open(
-        cls,
-        path: Path,
-        *,
-        clock: Clock,
-        door: inbox.Door | None = None,
-        budget: turns.Budget | None = None,
-        pair_limit: replies.PairLimit | None = None,
-    ) -> "Store":
-        """Create the file or bring it up to date, and open it. Raises StartError."""
+    async def open(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
+        """Create the file or bring it up to date, and open it; `limits` as above. Raises StartError."""
         migrate.migrate(path, clock.now())
-        return cls(await Database.open(path), clock, door=door, budget=budget, pair_limit=pair_limit)
+        return cls(await Database.open(path), clock, **limits)
 
     @classmethod
-    async def open_existing(cls, path: Path, *, clock: Clock, budget: turns.Budget | None = None) -> "Store":
+    async def open_existing(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
         """Open a file as it is, for the terminal's commands. Raises StartError."""
         migrate.check_file(path)
-        return cls(await Database.open(path), clock, budget=budget)
+        return cls(await Database.open(path), clock, **limits)
 
     async def close(self) -> None:
         """Store what is under way and let go of the file."""
@@ -77,9 +68,6 @@ class Store:
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
         return await self._db.write_together(self._append_all, batch, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
-
-    def _append_together(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Sequence[Appended | StoreFull]:
-        return inbox.append(db, batches, self._door, self._clock.now(), self._overtaken)
 
     # -- the daemon's side
 
@@ -125,11 +113,6 @@ class Store:
         """
         return await self._db.keep_together(self._plan_all, plan)
 
-    def _plan_together(
-        self, db: sqlite3.Connection, plans: Sequence[replies.Plan]
-    ) -> Sequence[replies.Planned | replies.LeaseLost]:
-        return replies.plan(db, plans, self._pair_limit, self._clock.now())
-
     async def begin_send(self, lease: Lease, part: Part, receipt: Receipt | None = None) -> replies.Admission:
         """Mark a part as being sent, and record the receipt of the one before it."""
         now = self._clock.now()
@@ -152,10 +135,7 @@ class Store:
 
     async def standing(self, user_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
         """Return what a user had already, and their newest utterances, oldest first, within both bounds."""
-        return await self._db.read_together(self._all_standings, turns.Asked(user_id, messages, characters))
-
-    def _standings(self, db: sqlite3.Connection, asked: Sequence[turns.Asked]) -> Sequence[turns.Standing]:
-        return turns.standings(db, asked, self._clock.now())
+        return await self._db.read_together(self._standings, turns.Asked(user_id, messages, characters))
 
     async def prune(self, keep_days: int, most: int) -> int:
         """Delete up to `most` messages that were decided over `keep_days` ago, with all that hangs on them."""

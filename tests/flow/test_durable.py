@@ -34,12 +34,14 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    """A gate in front of every COMMIT, open at first."""
+    """A gate in front of every COMMIT of a write, open at first."""
     gate, together = Gate(), db._run_together
 
-    def gated(connection: sqlite3.Connection, jobs: Any) -> Any:
+    def gated(connection: sqlite3.Connection, jobs: Any, begin: str) -> Any:
+        if begin == "BEGIN":
+            return together(connection, jobs, begin)
         gate.connection = connection
-        return together(gate, jobs)
+        return together(gate, jobs, begin)
 
     monkeypatch.setattr(db, "_run_together", gated)
     return gate
