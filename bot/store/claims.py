@@ -12,7 +12,7 @@ from typing import Any
 from bot.clock import parse_stamp, stamp
 from bot.domain import Lease, Message, Service
 from bot.store import edits, replies, users
-from bot.store.db import select
+from bot.store.rows import select
 from bot.store.turns import Budget
 
 _HEAD_ID = """(SELECT o.id FROM outbox o WHERE o.user_id = u.id AND o.state = 'pending'

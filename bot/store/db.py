@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import math
 import sqlite3
 from collections import deque
@@ -25,7 +24,6 @@ BUSY_MS = 250  # how long one try waits for another process's write lock; the ba
 STORE_AGAIN_SECONDS = 1.0
 CLOSING_PATIENCE_SECONDS = 2.0
 LOCKED = "another program holds the file's write lock"
-ROWS_A_STATEMENT = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -158,7 +156,12 @@ class _Lane:
             while self._jobs:
                 batch = list(self._jobs)
                 self._jobs.clear()
-                waiting = await self._connection._execute(_run_batch, self._connection._conn, batch, self._begin)
+                try:
+                    waiting = await self._connection._execute(_run_batch, self._connection._conn, batch, self._begin)
+                except Exception as error:  # a defect: who waits for it must hear of it
+                    waiting = []
+                    for job in batch:
+                        job.outcome = (False, error)
                 self._resolve(batch[: len(batch) - len(waiting)])
                 if waiting:
                     self._tell(LOCKED)
@@ -195,23 +198,6 @@ class _Lane:
                 log.error(f"store can't {self._verb}", reason=trouble)
             else:
                 log.info(f"store {self._verb}s again")
-
-
-def select(db: sqlite3.Connection, columns: str, source: str, parameters: Any) -> list[Any]:
-    """Return the `columns` of all rows of `source` ("table WHERE …"), each row a list, in one step."""
-    (rows,) = db.execute(f"SELECT json_group_array(json_array({columns})) FROM {source}", parameters).fetchone()
-    return list(json.loads(rows))
-
-
-def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Insert rows `into` "table (columns)" by as few statements as there can be; return the last one's rowid."""
-    last = 0
-    for start in range(0, len(rows), ROWS_A_STATEMENT):
-        some = rows[start : start + ROWS_A_STATEMENT]
-        row = f"({', '.join('?' * len(some[0]))})"
-        values = [value for one in some for value in one]
-        last = db.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))}", values).lastrowid or 0
-    return last
 
 
 def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:

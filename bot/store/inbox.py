@@ -11,7 +11,7 @@ from bot.clock import stamp
 from bot.domain import Appended, Batch, Echo, Inbound
 from bot.errors import StoreFull
 from bot.store import edits, statuses
-from bot.store.db import insert
+from bot.store.rows import insert
 from bot.store.users import People, User
 
 _OUTBOX = """outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, target_wamid, sent_at,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from bot.clock import parse_stamp, stamp
 from bot.domain import Answer, Identity, Lease, Part, ReplyKind, Service
 from bot.store import circuits, turns
-from bot.store.db import insert, select
+from bot.store.rows import insert, select
 
 PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.sending_at, r.error"
 # Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.

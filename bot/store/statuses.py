@@ -10,7 +10,7 @@ from datetime import timedelta
 from bot.clock import parse_stamp, stamp
 from bot.domain import Receipt, Status
 from bot.store import circuits
-from bot.store.db import select
+from bot.store.rows import select
 
 _RANK = {None: 0, "sent": 1, "delivered": 2, "read": 3, "played": 4}
 OVERTAKEN_SECONDS = 60

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from bot.clock import parse_stamp, stamp
 from bot.domain import Answer, Utterance
 from bot.store import circuits
-from bot.store.db import insert
+from bot.store.rows import insert
 
 
 class Asked(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bot.domain import Identity
-from bot.store.db import select
+from bot.store.rows import select
 
 
 @dataclass(slots=True)

@@ -69,9 +69,9 @@ def _written() -> Iterator[list[float]]:
     commits: list[float] = []
     original = db._run_together
 
-    def counting(connection: sqlite3.Connection, jobs: list[db._Job]) -> Exception | None:
+    def counting(connection: sqlite3.Connection, jobs: list[db._Job], begin: str) -> Exception | None:
         before = connection.total_changes
-        error = original(connection, jobs)
+        error = original(connection, jobs, begin)
         if connection.total_changes != before:
             commits.append(time.monotonic())
         return error

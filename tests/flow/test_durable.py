@@ -52,9 +52,9 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each commit changed; one that changed nothing costs no fsync and isn't listed."""
     counted, together = [], db._run_together
 
-    def counting(connection: sqlite3.Connection, jobs: Any) -> Any:
+    def counting(connection: sqlite3.Connection, jobs: Any, begin: str) -> Any:
         before = connection.total_changes
-        error = together(connection, jobs)
+        error = together(connection, jobs, begin)
         if error is None and connection.total_changes > before:
             counted.append(connection.total_changes - before)
         return error
@@ -195,14 +195,14 @@ async def test_failures_are_logged_with_their_reason_at_warning(world: World) ->
 
 async def test_a_file_that_cannot_be_read_costs_no_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is our trouble, not the message's: it waits, without an apology at the end."""
-    history, failures = turns.history, [sqlite3.OperationalError("disk I/O error")] * 2
+    standings, failures = turns.standings, [sqlite3.OperationalError("disk I/O error")] * 2
 
     def failing(*arguments: Any) -> Any:
         if failures:
             raise failures.pop()
-        return history(*arguments)
+        return standings(*arguments)
 
-    monkeypatch.setattr(turns, "history", failing)
+    monkeypatch.setattr(turns, "standings", failing)
     async with world.running():
         await world.emu.say(world.ana, "hi")
         assert await world.sent(1) == ["answer to: hi"]

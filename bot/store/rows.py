@@ -1,0 +1,25 @@
+"""Many rows by few steps: at each one, SQLite's thread gives the interpreter away and waits to get it back."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+ROWS_A_STATEMENT = 32
+
+
+def select(db: sqlite3.Connection, columns: str, source: str, parameters: Any) -> list[Any]:
+    """Return the `columns` of all rows of `source` ("table WHERE …"), each row a list, in one step."""
+    (rows,) = db.execute(f"SELECT json_group_array(json_array({columns})) FROM {source}", parameters).fetchone()
+    return list(json.loads(rows))
+
+
+def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Insert rows `into` "table (columns)" by as few statements as there can be; return the last one's rowid."""
+    last = 0
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        some = rows[start : start + ROWS_A_STATEMENT]
+        row = f"({', '.join('?' * len(some[0]))})"
+        values = [value for one in some for value in one]
+        last = db.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))}", values).lastrowid or 0
+    return last
