@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from bot.clock import stamp
@@ -39,9 +40,10 @@ def append(
     db: sqlite3.Connection, batches: Sequence[Batch], door: Door, now: datetime, overtaken: statuses.Overtaken
 ) -> list[Appended | StoreFull]:
     """Store batches; StoreFull stands where max_depth_total kept new messages out (the rest is stored)."""
-    told = [statuses.apply(db, batch.statuses, stamp(now), overtaken) for batch in batches]
+    all_statuses = [status for batch in batches for status in batch.statuses]
+    named = iter(statuses.apply(db, all_statuses, stamp(now), overtaken))
     arrival = _Arrival(db, batches, door, stamp(now))
-    results = [arrival.take(batch, matched) for batch, matched in zip(batches, told, strict=True)]
+    results = [arrival.take(batch, sum(islice(named, len(batch.statuses)))) for batch in batches]
     arrival.write()
     return results
 

@@ -92,8 +92,8 @@ def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
     return cleared
 
 
-def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: str = "web") -> bool:
-    """Make the next probe of a service due now; False when nothing is wrong with it. Only page and API have it."""
+def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: str) -> bool:
+    """Make the next probe of a service due now; False when nothing is wrong with it."""
     cursor = db.execute("UPDATE circuits SET probe_at = ? WHERE service = ? AND state = 'open'", (stamp(now), service))
     db.execute("UPDATE circuits SET probing = NULL WHERE probing NOT IN (SELECT id FROM outbox WHERE state = 'leased')")
     if cursor.rowcount:

@@ -87,10 +87,10 @@ _BY_NAMES = """json_each(?) CROSS JOIN replies r ON r.id = coalesce(
        (SELECT id FROM replies WHERE callback_id = value ->> 0), (SELECT id FROM replies WHERE wamid = value ->> 1))"""
 
 
-def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtaken: Overtaken) -> int:
-    """Let statuses settle sends and raise deliveries; return how many named a reply of ours."""
+def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtaken: Overtaken) -> list[bool]:
+    """Let statuses settle sends and raise deliveries; say of each whether it named a reply of ours."""
     if not statuses:
-        return 0
+        return []
     names = [((status.callback or "").rpartition(".")[0] or None, status.wamid) for status in statuses]
     rows = select(db, _COLUMNS, _BY_NAMES, (json.dumps(names),))
     replies: dict[int, _Reply] = {}
@@ -108,7 +108,7 @@ def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtake
                 WHERE id IN (SELECT value FROM json_each(?)) AND state = 'pending' AND not_before_at IS NOT NULL""",
             (json.dumps(settled),),
         )
-    return len(rows)
+    return [key in named for key in range(len(statuses))]
 
 
 def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, overtaken: Overtaken) -> None:

@@ -164,9 +164,9 @@ class Store:
         """Cancel what waits; return people and messages. Raises NotFound."""
         return await self._act(lambda db, now: operators.clear(db, user_id, now, who))
 
-    async def try_circuit(self, service: Service) -> bool:
+    async def try_circuit(self, service: Service, *, who: str) -> bool:
         """Let the next probe of a service be due now; False when its circuit isn't open."""
-        return await self._act(lambda db, now: operators.try_circuit(db, service, now))
+        return await self._act(lambda db, now: operators.try_circuit(db, service, now, who))
 
     async def _act(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         now = self._clock.now()

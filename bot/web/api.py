@@ -65,7 +65,7 @@ class Api:
     async def try_circuit(self, request: web.Request) -> web.Response:
         """Let the next message probe a service whose circuit is open."""
         service: Service = "graph" if request.match_info["service"] == "graph" else "model"
-        if not await self._store.try_circuit(service):
+        if not await self._store.try_circuit(service, who=_who(request)):
             raise WrongState(f"the circuit of {service} is not open: nothing to try")
         return self._done(request, "trying", {"user": "everybody", "service": service}, circuits=1)
 

@@ -215,12 +215,12 @@ async def test_a_restart_forgets_the_probe_and_keeps_the_circuit(desk: Desk, ope
 async def test_an_operator_can_have_the_next_probe_at_once(desk: Desk) -> None:
     """False where nothing is wrong with the service."""
     await crowd(desk)
-    assert await desk.store.try_circuit("model") is False
+    assert await desk.store.try_circuit("model", who="test") is False
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model", after=3600))
     assert await desk.claim() == []
-    assert await desk.store.try_circuit("graph") is False
-    assert await desk.store.try_circuit("model") is True
+    assert await desk.store.try_circuit("graph", who="test") is False
+    assert await desk.store.try_circuit("model", who="test") is True
     assert len(await desk.claim()) == 1
 
 

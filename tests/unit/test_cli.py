@@ -272,7 +272,7 @@ def test_status_speaks_of_answering_and_of_no_time_that_has_passed(folder: Path)
         await wait(store, ANA, "one")
         await lease(store)
         await refuse(store)
-        await store.try_circuit("model")
+        await store.try_circuit("model", who="test")
 
     with_store(folder, answering)
     output = bot(folder, "status").output

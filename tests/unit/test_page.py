@@ -130,7 +130,7 @@ async def test_a_refusing_service_is_named_and_can_be_tried(page: Drawn) -> None
 async def test_a_try_that_is_due_is_not_promised_for_a_time_that_has_passed(page: Drawn) -> None:
     """It comes with whatever message is next: where nothing waits, nothing is tried."""
     await refuse(page.store)
-    await page.store.try_circuit("model")
+    await page.store.try_circuit("model", who="test")
     assert "The model is tried again with the next message." in Outline(await page.status()).words
 
 

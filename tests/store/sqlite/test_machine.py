@@ -287,8 +287,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.desk.store.resume(None, skip=False, who=WHO))
         for (user,) in self.ask("SELECT id FROM users WHERE paused_at IS NOT NULL"):
             self.run(self.desk.store.resume(user, skip=False, who=WHO))
-        self.run(self.desk.store.try_circuit("model"))
-        self.run(self.desk.store.try_circuit("graph"))
+        self.run(self.desk.store.try_circuit("model", who="test"))
+        self.run(self.desk.store.try_circuit("graph", who="test"))
 
     def prune(self, _: Random) -> None:
         """Take out some of what was decided."""

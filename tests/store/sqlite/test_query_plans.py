@@ -45,7 +45,7 @@ async def everything(desk: Desk) -> None:
     await desk.plan(second, "sorry", kind="apology", error="bad")
     await desk.settle(second, Failed("bad"))
     await desk.settle(third, Released(refused_by="model", reason="no"))
-    await desk.store.try_circuit("model")
+    await desk.store.try_circuit("model", who="test")
     (probe,) = await desk.claim(1)
     await desk.settle(probe, Retry(1, "busy"))
     desk.tick(120)

@@ -170,7 +170,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "pause": (nothing, lambda at: at.store.pause(2, who=OPERATORS)),
     "resume": (lambda at: at.store.pause(2, who=OPERATORS), lambda at: at.store.resume(2, skip=True, who=OPERATORS)),
     "clear": (nothing, lambda at: at.store.clear(2, who=OPERATORS)),
-    "try circuit": (refused, lambda at: at.store.try_circuit("model")),
+    "try circuit": (refused, lambda at: at.store.try_circuit("model", who="test")),
     "look for users": (nothing, lambda at: at.store.insights.users(50)),
     "look for the last users": (nothing, lambda at: at.store.insights.users(50, "0-100")),
     "look for failures": (nothing, lambda at: at.store.insights.failures(10)),
