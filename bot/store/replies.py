@@ -3,21 +3,21 @@
 import json
 import secrets
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Literal
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Answer, Identity, Lease, Part, ReplyKind, Service
-from bot.store import circuits, turns
+from bot.store import circuits
 from bot.store.rows import insert, select
 
 PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.sending_at, r.error"
 # Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.
 IN_PLAN = "(r.kind = 'answer' OR r.planned_at >= o.begun_at)"
-_REPLIES = "replies (user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries, sending_at)"
+_REPLIES = "replies (id, user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries, sending_at)"
 _HELD_COLUMNS = """o.id, u.id, u.phone, u.bsuid, u.pair_full_at,
        (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id)"""
 _HELD = """
@@ -100,9 +100,10 @@ def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: d
     """
     leases = json.dumps([(plan.lease.messages[0].id, plan.lease.token) for plan in plans])
     held = {id_: user for id_, *user in select(db, _HELD_COLUMNS, _HELD, (leases,))}
+    ids = count(1 + (db.execute("SELECT max(id) FROM replies").fetchone()[0] or 0))
     results: list[Planned | LeaseLost] = []
     rows: list[tuple[Any, ...]] = []
-    answered: list[turns.Answered] = []
+    answered = []
     for plan in plans:
         lead = plan.lease.messages[0].id
         if lead not in held:
@@ -110,21 +111,17 @@ def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: d
         elif plan.kind == "apology" and _spoken(db, lead):
             results.append(([], None))
         else:
-            results.append(_plan(db, plan, held[lead], limit, now, rows))
-            if plan.answer is not None:
-                answered.append(turns.Answered(lead, plan.answer, plan.duration_ms))
-    ids = count(insert(db, _REPLIES, rows) - len(rows) + 1)
-    for result in results:
-        if not isinstance(result, LeaseLost):
-            result[0][:] = [replace(part, id=next(ids)) for part in result[0]]
-    turns.record_answers(db, answered, now)
+            results.append(_plan(db, plan, held[lead], limit, now, ids, rows))
+            answered += [(lead, plan.answer, plan.duration_ms)] if plan.answer else []
+    insert(db, _REPLIES, rows)
+    _record_answers(db, answered, now)
     return results
 
 
 def _plan(
-    db: sqlite3.Connection, plan: Plan, held: Sequence[Any], limit: PairLimit, now: datetime, rows: list[Any]
+    db: sqlite3.Connection, plan: Plan, held: Any, limit: PairLimit, now: datetime, ids: Iterator[int], rows: list[Any]
 ) -> Planned:
-    """Add the rows of one plan to `rows`, which get their ids when they are written."""
+    """Make the parts of one plan; their rows join `rows`."""
     user_id, phone, bsuid, full_at, last = held
     lead, text_now = plan.lease.messages[0].id, stamp(now)
     begun: Admission | None = None
@@ -134,8 +131,10 @@ def _plan(
     for number, body in enumerate(plan.bodies, (last or 0) + 1):
         callback_id, begins = secrets.token_hex(12), plan.begin and begun is None
         state, sending_at = ("sending", text_now) if begins else ("planned", None)
-        rows.append((user_id, lead, number, plan.kind, body, state, callback_id, text_now, begins, sending_at))
-        parts.append(Part(0, number, plan.kind, body, "planned", 0, 0, None))
+        parts.append(Part(next(ids), number, plan.kind, body, "planned", 0, 0, None))
+        rows.append(
+            (parts[-1].id, user_id, lead, number, plan.kind, body, state, callback_id, text_now, begins, sending_at)
+        )
         if begins:
             begun = Permit(Identity(phone, bsuid), f"{callback_id}.1")
     if plan.kind != "answer" and parts:
@@ -147,6 +146,25 @@ def _plan(
     if plan.notice is not None:
         db.execute(f"UPDATE users SET {plan.notice} = ? WHERE id = ?", (text_now, plan.lease.user_id))
     return parts, begun
+
+
+def _record_answers(db: sqlite3.Connection, answered: Sequence[tuple[int, Answer, int]], now: datetime) -> None:
+    """Store what the model's answers took, and that the model answers."""
+    if not answered:
+        return
+    tried = [
+        (lead, stamp(now), "model", "answered", ms, answer.input_tokens, answer.output_tokens, answer.request_id)
+        for lead, answer, ms in answered
+    ]
+    insert(db, "attempts (outbox_id, at, stage, outcome, duration_ms, input_tokens, output_tokens, request_id)", tried)
+    db.execute(
+        """INSERT INTO usage (day, answers, input_tokens, output_tokens) VALUES (?, ?, ?, ?)
+           ON CONFLICT (day) DO UPDATE SET answers = answers + excluded.answers,
+                                           input_tokens = input_tokens + excluded.input_tokens,
+                                           output_tokens = output_tokens + excluded.output_tokens""",
+        (now.date().isoformat(), len(tried), sum(row[5] for row in tried), sum(row[6] for row in tried)),
+    )
+    circuits.close(db, "model")
 
 
 def _spoken(db: sqlite3.Connection, outbox_id: int) -> bool:

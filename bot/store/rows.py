@@ -14,12 +14,10 @@ def select(db: sqlite3.Connection, columns: str, source: str, parameters: Any) -
     return list(json.loads(rows))
 
 
-def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Insert rows `into` "table (columns)" by as few statements as there can be; return the last one's rowid."""
-    last = 0
+def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows `into` "table (columns)" by as few statements as there can be."""
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         some = rows[start : start + ROWS_A_STATEMENT]
         row = f"({', '.join('?' * len(some[0]))})"
         values = [value for one in some for value in one]
-        last = db.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))}", values).lastrowid or 0
-    return last
+        db.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))}", values)

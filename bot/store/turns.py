@@ -1,4 +1,4 @@
-"""What a turn reads before it answers (the conversation, what its user had already), and what its answer took."""
+"""What a turn reads before it answers: the conversation, what its user had already, what the day has cost."""
 
 import json
 import sqlite3
@@ -8,9 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from bot.clock import parse_stamp, stamp
-from bot.domain import Answer, Utterance
-from bot.store import circuits
-from bot.store.rows import insert
+from bot.domain import Utterance
 
 
 class Asked(NamedTuple):
@@ -19,14 +17,6 @@ class Asked(NamedTuple):
     user_id: int
     messages: int
     characters: int
-
-
-class Answered(NamedTuple):
-    """A message that the model answered, and the milliseconds that took."""
-
-    outbox_id: int
-    answer: Answer
-    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,34 +101,6 @@ def _standing(row: tuple[Any, ...], asked: Asked) -> Standing:
     spoken.sort(key=lambda entry: entry[:3])
     said = [utterance for *_, utterance in spoken if utterance.text]
     return Standing(hour, day, noticed, limited, _newest(said, asked.messages, asked.characters))
-
-
-def record_answers(db: sqlite3.Connection, answered: Sequence[Answered], now: datetime) -> None:
-    """Store what the model's answers took, and that the model answers."""
-    if not answered:
-        return
-    insert(
-        db,
-        "attempts (outbox_id, at, stage, outcome, duration_ms, input_tokens, output_tokens, request_id)",
-        [
-            (id_, stamp(now), "model", "answered", ms, answer.input_tokens, answer.output_tokens, answer.request_id)
-            for id_, answer, ms in answered
-        ],
-    )
-    answers = [answer for _, answer, _ in answered]
-    db.execute(
-        """INSERT INTO usage (day, answers, input_tokens, output_tokens) VALUES (?, ?, ?, ?)
-           ON CONFLICT (day) DO UPDATE SET answers = answers + excluded.answers,
-                                           input_tokens = input_tokens + excluded.input_tokens,
-                                           output_tokens = output_tokens + excluded.output_tokens""",
-        (
-            now.date().isoformat(),
-            len(answers),
-            sum(answer.input_tokens for answer in answers),
-            sum(answer.output_tokens for answer in answers),
-        ),
-    )
-    circuits.close(db, "model")
 
 
 def _newest(spoken: list[Utterance], messages: int, characters: int) -> tuple[Utterance, ...]:
