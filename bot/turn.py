@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from traceback import format_tb
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -33,6 +33,7 @@ from bot.errors import Kind, ServiceError
 from bot.sender import Sender
 from bot.store.replies import Admission, Plan, Wait
 from bot.store.store import Store
+from bot.whatsapp.client import GraphClient
 from bot.whatsapp.markdown import to_whatsapp
 from bot.whatsapp.split import split
 
@@ -44,20 +45,13 @@ TYPING_GRACE_SECONDS = 2.0
 EVERYBODY_SECONDS = 5.0
 
 
-class Reader(Protocol):
-    """What shows the person that their message was seen."""
-
-    async def mark_read(self, wamid: str, *, typing: bool) -> None:
-        """Mark a message as read and show "typing…". Raises ServiceError."""
-
-
 class Turn:
     """Answer a leased message. Every way out is an Outcome."""
 
     def __init__(
-        self, *, store: Store, sender: Sender, reader: Reader, handler: Handler, clock: Clock, config: Config
+        self, *, store: Store, sender: Sender, graph: GraphClient, handler: Handler, clock: Clock, config: Config
     ) -> None:
-        self._store, self._sender, self._reader = store, sender, reader
+        self._store, self._sender, self._graph = store, sender, graph
         self._handler, self._clock, self._config = handler, clock, config
 
     async def run(self, lease: Lease) -> Outcome:
@@ -206,7 +200,7 @@ class Turn:
             while True:
                 async with marking:
                     try:
-                        await self._reader.mark_read(wamid, typing=True)
+                        await self._graph.mark_read(wamid, typing=True)
                     except ServiceError as error:
                         log.debug("typing", user=f"u{lease.user_id}", outcome=error.kind.name.lower(), code=error.code)
                 await self._clock.sleep(TYPING_SECONDS)
