@@ -71,15 +71,7 @@ class Sender:
         self, store: Store, graph: GraphClient, clock: Clock, limit: NumberLimit, confirmation: Confirmation
     ) -> None:
         self._store, self._graph, self._clock = store, graph, clock
-        self._limit, self._confirmation = limit, confirmation
-
-    def hold(self, until: datetime) -> None:
-        """Let nobody send before `until`."""
-        self._limit.hold(until)
-
-    def come_back(self) -> datetime | None:
-        """Take a send's place in the number's limit and return None; where there is none, return when to ask again."""
-        return self._limit.take(self._clock.now())
+        self.limit, self._confirmation = limit, confirmation
 
     async def deliver(self, lease: Lease, parts: Sequence[Part], begun: Admission | None = None) -> Outcome:
         """Send what is not decided yet; `begun` is the first part's admission, where it was asked for already.
@@ -120,7 +112,7 @@ class Sender:
             if part.doubts >= DOUBTS_MOST:
                 await self._store.refuse_part(part, UNCONFIRMED, final=True)
                 return InDoubt(now)  # the next look finds it failed, or a status that came just now
-        if (come_back := self.come_back()) is None:
+        if (come_back := self.limit.take(now)) is None:
             return await self._store.begin_send(lease, part, before)
         if before is not None:
             await self._store.record_sent(before)

@@ -113,17 +113,16 @@ class Turn:
                     raise
                 history = history[(len(history) + 1) // 2 :]
             except Exception as error:  # an owner's handler may raise anything: it counts as "try later"
-                where = format_tb(error.__traceback__)  # not its own text, which may quote the message
-                log.error(
-                    "handler failed", user=f"u{lease.user_id}", message=lead.id, error=type(error).__name__, trace=where
-                )
-                raise ServiceError("model", Kind.LATER, f"the handler raised {type(error).__name__}") from error
+                # Not its own text, which may quote the message.
+                name, trace = type(error).__name__, format_tb(error.__traceback__)
+                log.error("handler failed", user=f"u{lease.user_id}", message=lead.id, error=name, trace=trace)
+                raise ServiceError("model", Kind.LATER, f"the handler raised {name}") from error
 
     async def _say(
         self, lease: Lease, kind: ReplyKind, bodies: Sequence[str], error: str | None = None, **facts: Any
     ) -> Outcome:
         """Plan parts and send them; the first one is marked as being sent in the transaction that plans it."""
-        come_back = self._sender.come_back() if bodies else None
+        come_back = self._sender.limit.take(self._clock.now()) if bodies else None
         plan = Plan(lease, kind, bodies, begin=come_back is None, error=error, **facts)
         parts, begun = await self._store.plan(plan)
         if kind == "apology" and not parts:  # a part of the answer may have gone out
@@ -155,9 +154,8 @@ class Turn:
             outcome = Failed("expired" if error.kind is Kind.EXPIRED else error.reason, attempts=1)
         else:
             works = error.service if error.kind is Kind.MESSAGE else None
-            outcome = await self._say(
-                lease, "apology", [self._config.replies.error], error.reason, attempts=1, works=works
-            )
+            sorry = [self._config.replies.error]
+            outcome = await self._say(lease, "apology", sorry, error.reason, attempts=1, works=works)
         if isinstance(outcome, Failed):
             outcome = replace(outcome, code=error.code, request_id=error.request_id)
         return outcome
@@ -177,7 +175,7 @@ class Turn:
                 return Released(now + timedelta(seconds=error.retry_after or 0.0))
             case Kind.EVERYBODY:
                 until = now + timedelta(seconds=error.retry_after or EVERYBODY_SECONDS)
-                self._sender.hold(until)
+                self._sender.limit.hold(until)
                 return Released(until)
             case Kind.LATER if error.service in lease.probes:  # its circuit stays open: nothing is spent
                 return Released(refused_by=error.service, reason=error.reason, code=error.code)
