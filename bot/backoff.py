@@ -7,9 +7,7 @@ from email.utils import parsedate_to_datetime
 LONGEST_ASKED_SECONDS = 86_400.0
 
 
-def backoff_seconds(
-    attempt: int, *, base: float, maximum: float, retry_after: float | None = None, rng: random.Random | None = None
-) -> float:
+def backoff_seconds(attempt: int, *, base: float, maximum: float, retry_after: float | None = None) -> float:
     """Return the seconds to wait after the `attempt`-th try (1 for the first) failed.
 
     Between half the base and base × 2^(attempt - 1), never over `maximum`, spread evenly so that callers who failed
@@ -17,8 +15,7 @@ def backoff_seconds(
     """
     ceiling = min(maximum, base * 2.0 ** min(attempt - 1, 32))
     floor = min(base / 2, ceiling)
-    wait = (rng or random).uniform(floor, ceiling)
-    return max(wait, retry_after or 0.0)
+    return max(random.uniform(floor, ceiling), retry_after or 0.0)
 
 
 def asked_seconds(headers: Mapping[str, str]) -> float | None:

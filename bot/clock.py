@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from calendar import month_abbr
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -46,11 +46,6 @@ def parse_stamp(text: str) -> datetime:
     """Read a time that `stamp` (or a person with the sqlite3 CLI) wrote. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def seconds_after(moment: datetime, seconds: float) -> datetime:
-    """Return the time so many seconds after `moment`."""
-    return moment + timedelta(seconds=seconds)
 
 
 # -- for people to read

@@ -22,7 +22,7 @@ from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError
 from bot.health import Health
-from bot.janitor import Janitor
+from bot.janitor import keep_house
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
 from bot.store.inbox import Door
@@ -78,8 +78,7 @@ class Daemon:
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             scheduler = self._scheduler(store, graph, handler, bell, deaf=await store.listening())
-            janitor = Janitor(store, self._clock, config.store.keep_days)
-            await stack.enter_async_context(_owned(janitor.run()))
+            await stack.enter_async_context(_owned(keep_house(store, self._clock, config.store.keep_days)))
             scheduler.start()
             self.health.clear("start")
             notify("READY=1")
@@ -109,7 +108,7 @@ class Daemon:
         waits, now = (whatsapp.confirm_seconds, whatsapp.confirm_after_downtime_seconds), clock.now()
         limit, confirmation = NumberLimit(whatsapp.sends_per_second, now), Confirmation(*waits, now, deaf)
         sender = Sender(store, graph, clock, limit, confirmation)
-        turn = Turn(store=store, sender=sender, reader=graph, handler=handler, clock=clock, config=config)
+        turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=clock, config=config)
         return Scheduler(store, turn.run, bell, clock, config.queue.concurrency)
 
 
@@ -154,8 +153,7 @@ def _openai_handler(config: Config, clock: Clock) -> Handler:
 
 def _session(concurrency: int) -> aiohttp.ClientSession:
     # A send, a read mark and a probe for each turn: none waits for a connection and looks like a dead service.
-    connector = aiohttp.TCPConnector(limit=2 * concurrency + 2, keepalive_timeout=30)
-    return aiohttp.ClientSession(connector=connector, auto_decompress=True)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * concurrency + 2, keepalive_timeout=30))
 
 
 @contextlib.contextmanager

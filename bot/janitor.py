@@ -11,27 +11,22 @@ PRUNE_EVERY_ROUNDS = 240
 PRUNE_BATCH = 500
 
 
-class Janitor:
-    """Go round until cancelled."""
+async def keep_house(store: Store, clock: Clock, keep_days: int) -> None:
+    """Go round every 15 seconds, until cancelled."""
+    rounds = 0
+    while True:
+        if rounds % PRUNE_EVERY_ROUNDS == 0:
+            await _prune(store, clock, keep_days)
+        rounds += 1
+        await clock.sleep(ROUND_SECONDS)
+        await store.listening()
 
-    def __init__(self, store: Store, clock: Clock, keep_days: int) -> None:
-        self._store, self._clock, self._keep_days = store, clock, keep_days
 
-    async def run(self) -> None:
-        """Work for ever, a round every 15 seconds."""
-        rounds = 0
-        while True:
-            if rounds % PRUNE_EVERY_ROUNDS == 0:
-                await self._prune()
-            rounds += 1
-            await self._clock.sleep(ROUND_SECONDS)
-            await self._store.listening()
-
-    async def _prune(self) -> None:
-        """Take out decided messages older than `store.keep_days`, in batches that delay nobody."""
-        total = 0
-        while taken := await self._store.prune(self._keep_days, PRUNE_BATCH):
-            total += taken
-            await self._clock.sleep(0.1)
-        if total:
-            log.info("pruned", messages=total)
+async def _prune(store: Store, clock: Clock, keep_days: int) -> None:
+    """Take out decided messages older than `keep_days`, in batches that delay nobody."""
+    total = 0
+    while taken := await store.prune(keep_days, PRUNE_BATCH):
+        total += taken
+        await clock.sleep(0.1)
+    if total:
+        log.info("pruned", messages=total)

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
 from bot.bell import Bell
-from bot.clock import Clock, seconds_after
+from bot.clock import Clock
 from bot.domain import Done, Failed, Lease, Outcome, Released, Retry
 from bot.errors import StoreUnavailable
 from bot.store.replies import LeaseLost
@@ -117,7 +117,7 @@ class Scheduler:
         except LeaseLost:
             outcome = Released()
         except StoreUnavailable as trouble:  # the file's, not the message's
-            outcome = Released(seconds_after(self._clock.now(), LOOK_SECONDS), reason=str(trouble))
+            outcome = Released(self._clock.now() + timedelta(seconds=LOOK_SECONDS), reason=str(trouble))
         except Exception:  # a defect of ours must not stop the other users: this message counts as "try later"
             log.exception("turn broke", user=f"u{lease.user_id}", message=lease.messages[0].id)
             defect = "an error inside the bot, see its log"

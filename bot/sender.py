@@ -4,27 +4,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
 from bot.clock import Clock
-from bot.domain import Done, Failed, Identity, InDoubt, Lease, Outcome, Part, Receipt, Released
+from bot.domain import Done, Failed, InDoubt, Lease, Outcome, Part, Receipt, Released
 from bot.errors import Kind, ServiceError
 from bot.store.replies import Admission, Permit, Settled, Wait
 from bot.store.store import Store
+from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
 DOUBTS_MOST = 3
 FINAL = (Kind.MESSAGE, Kind.UNREACHABLE, Kind.EXPIRED)
 UNCONFIRMED = "sent, but WhatsApp never confirmed it"
-
-
-class Transport(Protocol):
-    """What carries a text to a person: the Graph API's client."""
-
-    async def send_text(self, to: Identity, body: str, *, callback: str, quote: str | None) -> str:
-        """Send one message and return its wamid. Raises ServiceError."""
 
 
 class NumberLimit:
@@ -75,18 +68,10 @@ class Sender:
     """Deliver a lease's parts in order; the next goes after the previous one's 200."""
 
     def __init__(
-        self, store: Store, transport: Transport, clock: Clock, limit: NumberLimit, confirmation: Confirmation
+        self, store: Store, graph: GraphClient, clock: Clock, limit: NumberLimit, confirmation: Confirmation
     ) -> None:
-        self._store, self._transport, self._clock = store, transport, clock
-        self._limit, self._confirmation = limit, confirmation
-
-    def hold(self, until: datetime) -> None:
-        """Let nobody send before `until`."""
-        self._limit.hold(until)
-
-    def come_back(self) -> datetime | None:
-        """Take a send's place in the number's limit and return None; where there is none, return when to ask again."""
-        return self._limit.take(self._clock.now())
+        self._store, self._graph, self._clock = store, graph, clock
+        self.limit, self._confirmation = limit, confirmation
 
     async def deliver(self, lease: Lease, parts: Sequence[Part], begun: Admission | None = None) -> Outcome:
         """Send what is not decided yet; `begun` is the first part's admission, where it was asked for already.
@@ -127,7 +112,7 @@ class Sender:
             if part.doubts >= DOUBTS_MOST:
                 await self._store.refuse_part(part, UNCONFIRMED, final=True)
                 return InDoubt(now)  # the next look finds it failed, or a status that came just now
-        if (come_back := self.come_back()) is None:
+        if (come_back := self.limit.take(now)) is None:
             return await self._store.begin_send(lease, part, before)
         if before is not None:
             await self._store.record_sent(before)
@@ -137,7 +122,7 @@ class Sender:
         began, sent_at = time.perf_counter(), self._clock.now()
         outcome, code = "interrupted", None
         try:
-            wamid = await self._transport.send_text(permit.to, part.body, callback=permit.callback, quote=quote)
+            wamid = await self._graph.send_text(permit.to, part.body, callback=permit.callback, quote=quote)
             outcome = "sent"
             return Receipt(part.id, wamid, _ms(began))
         except ServiceError as error:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from traceback import format_tb
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -33,6 +33,7 @@ from bot.errors import Kind, ServiceError
 from bot.sender import Sender
 from bot.store.replies import Admission, Plan, Wait
 from bot.store.store import Store
+from bot.whatsapp.client import GraphClient
 from bot.whatsapp.markdown import to_whatsapp
 from bot.whatsapp.split import split
 
@@ -44,20 +45,13 @@ TYPING_GRACE_SECONDS = 2.0
 EVERYBODY_SECONDS = 5.0
 
 
-class Reader(Protocol):
-    """What shows the person that their message was seen."""
-
-    async def mark_read(self, wamid: str, *, typing: bool) -> None:
-        """Mark a message as read and show "typing…". Raises ServiceError."""
-
-
 class Turn:
     """Answer a leased message. Every way out is an Outcome."""
 
     def __init__(
-        self, *, store: Store, sender: Sender, reader: Reader, handler: Handler, clock: Clock, config: Config
+        self, *, store: Store, sender: Sender, graph: GraphClient, handler: Handler, clock: Clock, config: Config
     ) -> None:
-        self._store, self._sender, self._reader = store, sender, reader
+        self._store, self._sender, self._graph = store, sender, graph
         self._handler, self._clock, self._config = handler, clock, config
 
     async def run(self, lease: Lease) -> Outcome:
@@ -119,17 +113,16 @@ class Turn:
                     raise
                 history = history[(len(history) + 1) // 2 :]
             except Exception as error:  # an owner's handler may raise anything: it counts as "try later"
-                where = format_tb(error.__traceback__)  # not its own text, which may quote the message
-                log.error(
-                    "handler failed", user=f"u{lease.user_id}", message=lead.id, error=type(error).__name__, trace=where
-                )
-                raise ServiceError("model", Kind.LATER, f"the handler raised {type(error).__name__}") from error
+                # Not its own text, which may quote the message.
+                name, trace = type(error).__name__, format_tb(error.__traceback__)
+                log.error("handler failed", user=f"u{lease.user_id}", message=lead.id, error=name, trace=trace)
+                raise ServiceError("model", Kind.LATER, f"the handler raised {name}") from error
 
     async def _say(
         self, lease: Lease, kind: ReplyKind, bodies: Sequence[str], error: str | None = None, **facts: Any
     ) -> Outcome:
         """Plan parts and send them; the first one is marked as being sent in the transaction that plans it."""
-        come_back = self._sender.come_back() if bodies else None
+        come_back = self._sender.limit.take(self._clock.now()) if bodies else None
         plan = Plan(lease, kind, bodies, begin=come_back is None, error=error, **facts)
         parts, begun = await self._store.plan(plan)
         if kind == "apology" and not parts:  # a part of the answer may have gone out
@@ -161,9 +154,8 @@ class Turn:
             outcome = Failed("expired" if error.kind is Kind.EXPIRED else error.reason, attempts=1)
         else:
             works = error.service if error.kind is Kind.MESSAGE else None
-            outcome = await self._say(
-                lease, "apology", [self._config.replies.error], error.reason, attempts=1, works=works
-            )
+            sorry = [self._config.replies.error]
+            outcome = await self._say(lease, "apology", sorry, error.reason, attempts=1, works=works)
         if isinstance(outcome, Failed):
             outcome = replace(outcome, code=error.code, request_id=error.request_id)
         return outcome
@@ -183,7 +175,7 @@ class Turn:
                 return Released(now + timedelta(seconds=error.retry_after or 0.0))
             case Kind.EVERYBODY:
                 until = now + timedelta(seconds=error.retry_after or EVERYBODY_SECONDS)
-                self._sender.hold(until)
+                self._sender.limit.hold(until)
                 return Released(until)
             case Kind.LATER if error.service in lease.probes:  # its circuit stays open: nothing is spent
                 return Released(refused_by=error.service, reason=error.reason, code=error.code)
@@ -206,7 +198,7 @@ class Turn:
             while True:
                 async with marking:
                     try:
-                        await self._reader.mark_read(wamid, typing=True)
+                        await self._graph.mark_read(wamid, typing=True)
                     except ServiceError as error:
                         log.debug("typing", user=f"u{lease.user_id}", outcome=error.kind.name.lower(), code=error.code)
                 await self._clock.sleep(TYPING_SECONDS)

@@ -62,10 +62,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
         problems += [problem for problem in further if wrong.isdisjoint(re.findall(r"\w+\.\w+", problem))]
     config = _resolve_paths(config, path.absolute().parent, problems)
     if told := list(dict.fromkeys(problems)):
-        heading = (
-            f"{path}: {len(told)} mistake{'s' if len(told) > 1 else ''}"  # a file that can't be read is named below
-        )
-        raise ConfigError("\n".join(told if written is None else [heading, *told]))
+        heading = f"{path}: {len(told)} mistake{'s' if len(told) > 1 else ''}"
+        raise ConfigError("\n".join(told if written is None else [heading, *told]))  # one that can't be read is named
     return config
 
 

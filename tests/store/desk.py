@@ -5,10 +5,9 @@ Speaks the store's public verbs alone, so that a second store can pass the same 
 
 import itertools
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from bot.clock import seconds_after
 from bot.domain import (
     Answer,
     Appended,
@@ -43,7 +42,7 @@ def person(who: Person) -> Identity:
 
 def at(seconds: float | None) -> datetime | None:
     """Return the time so many seconds after the test's start."""
-    return None if seconds is None else seconds_after(START, seconds)
+    return None if seconds is None else START + timedelta(seconds=seconds)
 
 
 def message(
