@@ -21,7 +21,6 @@ from bot.clock import Clock, SystemClock
 from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError
-from bot.health import Health
 from bot.janitor import keep_house
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
@@ -49,7 +48,7 @@ class Daemon:
 
     def __init__(self, config: Config, *, clock: Clock | None = None, handler: Handler | None = None) -> None:
         self._config, self._clock, self._handler = config, clock or SystemClock(), handler
-        self.health = Health()
+        self.reasons = {"start": "starting"}  # why messages can't be answered that only the process knows
         self.insights: Insights
         self.public_url = self.admin_url = ""
 
@@ -74,20 +73,20 @@ class Daemon:
             stack.push_async_callback(handler.close)
 
             public_side = public_app(config.whatsapp, store=store, bell=bell)
-            admin_side = admin_app(store=store, bell=bell, health=self.health, guard=guard)
+            admin_side = admin_app(store=store, bell=bell, reasons=self.reasons, guard=guard)
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             scheduler = self._scheduler(store, graph, handler, bell, deaf=await store.listening())
             await stack.enter_async_context(_owned(keep_house(store, self._clock, config.store.keep_days)))
             scheduler.start()
-            self.health.clear("start")
+            del self.reasons["start"]
             notify("READY=1")
             log.info("ready", public=self.public_url, admin=self.admin_url, taken_over=adopted)
             try:
                 yield self
             finally:
                 # The public listener stays open meanwhile: it only writes, and statuses settle sends.
-                self.health.set("stop", "stopping")
+                self.reasons["stop"] = "stopping"
                 notify("STOPPING=1")
                 log.info("draining", seconds=config.queue.drain_seconds)
                 await scheduler.drain(config.queue.drain_seconds)

@@ -1,4 +1,5 @@
-"""What the rooms of the house say to each other: plain frozen values, no behaviour.
+"""What the rooms of the house say to each other: plain frozen values, no behaviour. First what a webhook brings, then
+what a turn is given, then what comes of it.
 
 Times are aware datetimes in UTC. Ids of people are our own integers (u17 outside). Texts are bounded and free of
 NULs and lone surrogates before they become one of these values (bot/whatsapp sees to it).
@@ -12,9 +13,6 @@ Service = Literal["graph", "model"]
 ReplyKind = Literal["answer", "apology", "notice", "human"]
 ReplyState = Literal["planned", "sending", "sent", "failed", "cancelled"]
 Delivery = Literal["sent", "delivered", "read", "played", "failed"]
-
-
-# -- what a webhook brings ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +97,6 @@ class Appended:
     users: tuple[int, ...]
 
 
-# -- a turn ---------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """One row of the outbox, as a turn sees it. `quotes` is the text this message replies to, where known."""
@@ -150,11 +145,6 @@ class Lease:
     parts: tuple[Part, ...] = ()
     probes: tuple[Service, ...] = ()
 
-    @property
-    def probe(self) -> bool:
-        """Whether this turn tries out services whose circuits are open."""
-        return bool(self.probes)
-
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
@@ -192,9 +182,6 @@ class Handler(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
-
-
-# -- outcomes -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

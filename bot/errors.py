@@ -1,5 +1,6 @@
 """The errors that cross rooms, and the kinds that decide what becomes of a message."""
 
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
 from bot.domain import Service
@@ -20,6 +21,7 @@ class Kind(Enum):
     REFUSED = "the service refuses us: the circuit opens, nothing is spent"
 
 
+@dataclass(eq=False)
 class ServiceError(Exception):
     """A call to the Graph API or the model failed.
 
@@ -27,20 +29,16 @@ class ServiceError(Exception):
     `retry_after` seconds as the service asked, `request_id` its id for support.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        kind: Kind,
-        reason: str,
-        *,
-        code: str | None = None,
-        retry_after: float | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.service: Service = service
-        self.kind, self.reason, self.code = kind, reason, code
-        self.retry_after, self.request_id = retry_after, request_id
+    service: Service
+    kind: Kind
+    reason: str
+    _: KW_ONLY
+    code: str | None = None
+    retry_after: float | None = None
+    request_id: str | None = None
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class StoreError(Exception):

@@ -162,23 +162,22 @@ class Turn:
 
     def _wait_or_retry(self, error: ServiceError, lease: Lease) -> Outcome | None:
         now, queue = self._clock.now(), self._config.queue
+        # A probe that is told to come later: its circuit stays open, and nothing is spent either.
+        if error.kind in (Kind.DOWN, Kind.REFUSED) or (error.kind is Kind.LATER and error.service in lease.probes):
+            return Released(
+                refused_by=error.service,
+                reason=error.reason,
+                code=error.code,
+                request_id=error.request_id,
+                probe_after_seconds=error.retry_after or 0.0,
+            )
         match error.kind:
-            case Kind.DOWN | Kind.REFUSED:
-                return Released(
-                    refused_by=error.service,
-                    reason=error.reason,
-                    code=error.code,
-                    request_id=error.request_id,
-                    probe_after_seconds=error.retry_after or 0.0,
-                )
             case Kind.PAIR:
                 return Released(now + timedelta(seconds=error.retry_after or 0.0))
             case Kind.EVERYBODY:
                 until = now + timedelta(seconds=error.retry_after or EVERYBODY_SECONDS)
                 self._sender.limit.hold(until)
                 return Released(until)
-            case Kind.LATER if error.service in lease.probes:  # its circuit stays open: nothing is spent
-                return Released(refused_by=error.service, reason=error.reason, code=error.code)
             case Kind.LATER if lease.attempts + 1 < queue.max_attempts:
                 wait = backoff_seconds(
                     lease.attempts + 1,

@@ -171,13 +171,9 @@ class _Lane:
 
     def _still_patient(self, batch: list[_Job]) -> list[_Job]:
         now = asyncio.get_running_loop().time()
-        patient = []
-        for job in batch:
-            if now >= min(job.give_up_at, self._closes_at):
-                _set(job.done, False, StoreUnavailable(LOCKED))
-            else:
-                patient.append(job)
-        return patient
+        for job in (hurried := [job for job in batch if now >= min(job.give_up_at, self._closes_at)]):
+            _set(job.done, False, StoreUnavailable(LOCKED))
+        return [job for job in batch if job not in hurried]
 
     def _resolve(self, batch: list[_Job]) -> None:
         if not batch:
@@ -201,7 +197,7 @@ class _Lane:
 
 
 def _batch_size(waiting: int) -> int:
-    """A third of what waits: the others work meanwhile, instead of all waiting for all, in step."""
+    """Return a third of what waits: the others work meanwhile, instead of all waiting for all, in step."""
     return min(waiting, max(BATCH_LEAST, waiting // 3))
 
 

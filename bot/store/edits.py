@@ -5,38 +5,33 @@ import sqlite3
 from collections.abc import Sequence
 
 from bot.store import replies
+from bot.store.rows import select
 
 # Whoever knows a wamid: only its author changes it, and only while nothing is planned for it. A revoke comes first,
 # then the newest edit. The plus keeps SQLite from looking through all that a person ever wrote.
 _CHANGES = f"""
 SELECT o.id, c.type, c.body, c.payload, c.sent_at
-  FROM {{which}} CROSS JOIN outbox o
+  FROM json_each(?) CROSS JOIN outbox c ON c.phone_number_id = value ->> 0 AND c.target_wamid = value ->> 1
+       CROSS JOIN outbox o
     ON o.wamid = c.target_wamid AND o.phone_number_id = c.phone_number_id AND +o.user_id = +c.user_id
  WHERE o.state = 'pending' AND NOT EXISTS
        (SELECT 1 FROM replies r WHERE r.outbox_id = o.id AND {replies.IN_PLAN})
  ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC"""
-_OF_WAMIDS = _CHANGES.format(
-    which="json_each(?) CROSS JOIN outbox c ON c.phone_number_id = value ->> 0 AND c.target_wamid = value ->> 1"
-)
-_OF_IDS = _CHANGES.format(
-    which="""json_each(?) CROSS JOIN outbox own ON own.id = value
-             CROSS JOIN outbox c ON c.phone_number_id = own.phone_number_id AND c.target_wamid = own.wamid"""
-)
-
-
-def apply(db: sqlite3.Connection, wamids: Sequence[tuple[str, str]], now: str) -> None:
-    """Let a revoke, or else the newest edit, have its way with each message (business number, wamid) that has one."""
-    _change(db, db.execute(_OF_WAMIDS, (json.dumps(wamids),)).fetchall(), now)
 
 
 def apply_to(db: sqlite3.Connection, ids: Sequence[int], now: str) -> None:
-    """Do the same for messages that turns gave back: they were not to be changed meanwhile."""
-    _change(db, db.execute(_OF_IDS, (json.dumps(ids),)).fetchall(), now)
+    """Do what `apply` does for messages that turns gave back: they were not to be changed meanwhile."""
+    apply(
+        db,
+        select(db, "phone_number_id, wamid", "json_each(?) CROSS JOIN outbox o ON o.id = value", (json.dumps(ids),)),
+        now,
+    )
 
 
-def _change(db: sqlite3.Connection, changes: Sequence[tuple[int, str, str, str, str]], now: str) -> None:
+def apply(db: sqlite3.Connection, wamids: Sequence[Sequence[str]], now: str) -> None:
+    """Let a revoke, or else the newest edit, have its way with each message (business number, wamid) that has one."""
     changed = set()
-    for id_, kind, body, payload, sent_at in changes:
+    for id_, kind, body, payload, sent_at in db.execute(_CHANGES, (json.dumps(wamids),)).fetchall():
         if id_ in changed:
             continue
         changed.add(id_)

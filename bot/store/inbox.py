@@ -12,7 +12,7 @@ from bot.clock import stamp
 from bot.domain import Appended, Batch, Echo, Inbound
 from bot.errors import StoreFull
 from bot.store import edits, statuses
-from bot.store.rows import insert
+from bot.store.rows import insert, select
 from bot.store.users import People, User
 
 _OUTBOX = """outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, target_wamid, sent_at,
@@ -30,10 +30,11 @@ class Door:
 
     def answers(self, phone: str | None, bsuid: str | None) -> bool:
         """Whether this person is answered at all; prefixes may be written with or without a plus."""
-        ids = [known_as for known_as in (phone, bsuid) if known_as]
-        if any(known_as.startswith(prefix.lstrip("+")) for prefix in self.deny for known_as in ids):
-            return False
-        return not self.allow or any(known_as.startswith(p.lstrip("+")) for p in self.allow for known_as in ids)
+
+        def among(prefixes: tuple[str, ...]) -> bool:
+            return any(id_ and id_.startswith(prefix.lstrip("+")) for prefix in prefixes for id_ in (phone, bsuid))
+
+        return not among(self.deny) and (not self.allow or among(self.allow))
 
 
 def append(
@@ -130,10 +131,6 @@ class _Arrival:
 
 def _known(db: sqlite3.Connection, messages: Sequence[Inbound]) -> set[tuple[str, str]]:
     """Return number and wamid of those that are stored already."""
-    return set(
-        db.execute(
-            """SELECT value ->> 0, value ->> 1 FROM json_each(?) CROSS JOIN outbox o
-                   ON o.phone_number_id = value ->> 0 AND o.wamid = value ->> 1""",
-            (json.dumps([(message.phone_number_id, message.wamid) for message in messages]),),
-        )
-    )
+    stored = "json_each(?) CROSS JOIN outbox o ON o.phone_number_id = value ->> 0 AND o.wamid = value ->> 1"
+    asked = json.dumps([(message.phone_number_id, message.wamid) for message in messages])
+    return {(number, wamid) for number, wamid in select(db, "value ->> 0, value ->> 1", stored, (asked,))}

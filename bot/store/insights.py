@@ -49,7 +49,19 @@ SELECT at, direction, kind, type, body, state, delivery, error, message_id, wami
          delivery, error, outbox_id, wamid
     FROM (SELECT * FROM replies WHERE user_id = :id ORDER BY planned_at DESC LIMIT :most))
  ORDER BY place, direction, message_id, part"""
+_STATS = """
+SELECT depth AS totalMessages, (SELECT count(*) FROM users WHERE depth > 0) AS activeUsers, :now AS timestamp,
+       depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS pending,
+       (SELECT count(*) FROM outbox WHERE state = 'leased') AS leased,
+       (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed, paused_at IS NOT NULL AS paused,
+       (SELECT min(received_at) FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
+  FROM control"""
 _CIRCUITS = "SELECT service, reason, code, opened_at, probe_at FROM circuits WHERE state = 'open'"
+
+_REASONS = """
+SELECT iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
+  FROM circuits WHERE state = 'open'
+UNION ALL SELECT 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
 
 
 class Insights:
@@ -62,7 +74,7 @@ class Insights:
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""
-        return await self._query(_queue_stats)
+        return await self._query(lambda db, now: _rows(db, _STATS, now)[0])
 
     async def users(self, limit: int = 50, after: str | None = None) -> Row:
         """Return a page of people, deepest queue first. Raises ValueError on a cursor that isn't ours."""
@@ -136,20 +148,12 @@ class Insights:
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file knows; nothing: they can."""
-        return await self._query(self._reasons)
 
-    def _reasons(self, db: sqlite3.Connection, now: datetime) -> list[str]:
-        reasons = [
-            f"{'WhatsApp' if row['service'] == 'graph' else 'the model'} can't be used since {row['opened_at']}: "
-            f"{row['reason']}"
-            for row in _rows(db, _CIRCUITS, now)
-        ]
-        paused_at = db.execute("SELECT paused_at FROM control").fetchone()[0]
-        if paused_at:
-            reasons.append(f"everything is paused since {paused_at}")
-        if self._budget.spent(db, now):
-            reasons.append("the day's budget for the model is spent; it goes on at 00:00 UTC")
-        return reasons
+        def query(db: sqlite3.Connection, now: datetime) -> list[str]:
+            spent = "the day's budget for the model is spent; it goes on at 00:00 UTC"
+            return [reason for (reason,) in db.execute(_REASONS)] + [spent] * self._budget.spent(db, now)
+
+        return await self._query(query)
 
     async def _query(self, query: Callable[[sqlite3.Connection, datetime], T]) -> T:
         return await self._read(lambda db: query(db, self._clock.now()))
@@ -165,25 +169,7 @@ def _shaped(name: str, value: Any, now: datetime) -> Any:
     """Turn what SQLite has no type for into what JSON has one for."""
     if name in ("paused", "retryable"):
         return bool(value)
-    return _age(value, now) if name == "oldest_age_seconds" else value
-
-
-def _queue_stats(db: sqlite3.Connection, now: datetime) -> Row:
-    depth, paused_at = db.execute("SELECT depth, paused_at FROM control").fetchone()
-    active = db.execute("SELECT count(*) FROM users WHERE depth > 0").fetchone()[0]
-    leased = db.execute("SELECT count(*) FROM outbox WHERE state = 'leased'").fetchone()[0]
-    failed = db.execute("SELECT count(*) FROM outbox WHERE state = 'failed'").fetchone()[0]
-    oldest = db.execute("SELECT min(received_at) FROM outbox WHERE finished_at IS NULL").fetchone()[0]
-    return {
-        "totalMessages": depth,
-        "activeUsers": active,
-        "timestamp": stamp(now),
-        "pending": depth - leased,
-        "leased": leased,
-        "failed": failed,
-        "paused": paused_at is not None,
-        "oldestAgeSeconds": _age(oldest, now),
-    }
+    return _age(value, now) if name in ("oldest_age_seconds", "oldestAgeSeconds") else value
 
 
 def _age(text: str | None, now: datetime) -> float | None:

@@ -32,7 +32,7 @@ def settle(
     for lease, outcome in ended:
         if not isinstance(outcome, Done):
             _settle_undone(db, lease, outcome, now)
-        elif lease.probe:
+        elif lease.probes:
             circuits.end_probe(db, lease.messages[0].id)
     users.complete_merges(db)
 
@@ -51,7 +51,7 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
             changed = _give_back(db, lease, until if _in_doubt(db, lead) else None)
         case Released(until=moment):
             changed = _give_back(db, lease, moment)
-    if lease.probe:
+    if lease.probes:
         circuits.end_probe(db, lead)
     if not changed:
         return
@@ -62,7 +62,7 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
             (stamp(now), outcome.reason, lead),
         )
     if isinstance(outcome, Released) and outcome.refused_by:
-        circuits.open_(db, outcome, now, probe=lease.probe)
+        circuits.open_(db, outcome, now, probe=bool(lease.probes))
     if (row := _attempt(outcome)) is not None:
         request_id = getattr(outcome, "request_id", None)
         db.execute(

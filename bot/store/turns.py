@@ -30,9 +30,6 @@ class Standing:
     history: tuple[Utterance, ...] = ()
 
 
-NOBODY = Standing(0, 0, None, None)  # whose row went with a merge
-
-
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What the model may cost in a UTC day: 0 is no limit; prices per million tokens."""
@@ -88,7 +85,8 @@ def standings(db: sqlite3.Connection, asked: Sequence[Asked], now: datetime) -> 
         },
     )
     found = {row[0]: row for row in rows}
-    return [_standing(found[one.user_id], one) if one.user_id in found else NOBODY for one in asked]
+    nobody = Standing(0, 0, None, None)  # whose row went with a merge
+    return [_standing(found[one.user_id], one) if one.user_id in found else nobody for one in asked]
 
 
 def _standing(row: tuple[Any, ...], asked: Asked) -> Standing:

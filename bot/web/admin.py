@@ -9,7 +9,6 @@ from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
 from bot.errors import NotFound, StoreError, WrongState
-from bot.health import Health
 from bot.store.store import Store
 from bot.web.api import Api
 from bot.web.guard import Guard
@@ -29,9 +28,9 @@ STATUSES = {NotFound: 404, WrongState: 409}  # of the store's errors; the others
 log = structlog.get_logger(__name__)
 
 
-def admin_app(*, store: Store, bell: Bell, health: Health, guard: Guard) -> web.Application:
+def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
-    page = Page(store, health)
+    page = Page(store, reasons)
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -51,7 +50,7 @@ def admin_app(*, store: Store, bell: Bell, health: Health, guard: Guard) -> web.
         return response
 
     app = web.Application(middlewares=[answer])
-    app.add_routes([*page.routes(), *Api(store, bell, health).routes(), web.static("/static", STATIC)])
+    app.add_routes([*page.routes(), *Api(store, bell, reasons).routes(), web.static("/static", STATIC)])
     return app
 
 

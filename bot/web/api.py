@@ -11,7 +11,6 @@ from aiohttp.typedefs import Handler
 from bot.bell import Bell
 from bot.domain import Service
 from bot.errors import StoreError, WrongState
-from bot.health import Health
 from bot.store.store import Store
 from bot.web import wire
 from bot.web.public import alive
@@ -22,8 +21,8 @@ log = structlog.get_logger(__name__)
 class Api:
     """Reads from the store's insights, acts by the store's verbs, rings the bell where there may be work now."""
 
-    def __init__(self, store: Store, bell: Bell, health: Health) -> None:
-        self._store, self._bell, self._health = store, bell, health
+    def __init__(self, store: Store, bell: Bell, reasons: dict[str, str]) -> None:
+        self._store, self._bell, self._reasons = store, bell, reasons
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the API and of the probes."""
@@ -71,7 +70,7 @@ class Api:
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Answer 200 while messages can be answered, else 503 with the reasons."""
-        reasons = await reasons_not_ready(self._health, self._store)
+        reasons = await reasons_not_ready(self._reasons, self._store)
         answer = {"ready": False, "reasons": reasons} if reasons else {"ready": True}
         return web.json_response(answer, status=503 if reasons else 200)
 
@@ -89,9 +88,9 @@ class Api:
         return web.Response(status=303, headers={"Location": f"{back[1] if back else '/'}?done={told}"})
 
 
-async def reasons_not_ready(health: Health, store: Store) -> list[str]:
+async def reasons_not_ready(known: dict[str, str], store: Store) -> list[str]:
     """Return why messages can't be answered, in words: what the process knows, then what the file knows."""
-    reasons = [*health.reasons]
+    reasons = [*known.values()]
     if store.trouble:
         reasons.append(f"the file can't be written: {store.trouble}")
     try:

@@ -9,7 +9,6 @@ from aiohttp import web
 
 from bot import __version__
 from bot.clock import age, readable
-from bot.health import Health
 from bot.store.store import Store
 from bot.web.api import reasons_not_ready
 from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, found_user, paging
@@ -28,8 +27,8 @@ DONE = {
 class Page:
     """Draws the status page, the page of a user, the question before messages are cancelled, and errors."""
 
-    def __init__(self, store: Store, health: Health) -> None:
-        self._store, self._insights, self._health = store, store.insights, health
+    def __init__(self, store: Store, reasons: dict[str, str]) -> None:
+        self._store, self._insights, self._reasons = store, store.insights, reasons
         loader = jinja2.FileSystemLoader(TEMPLATES)
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals["version"] = __version__
@@ -51,7 +50,7 @@ class Page:
         return self.draw(
             "status.html",
             stats=await self._insights.queue_stats(),
-            reasons=await reasons_not_ready(self._health, self._store),
+            reasons=await reasons_not_ready(self._reasons, self._store),
             circuits=await self._insights.circuits(),
             users=await self._insights.users(limit, after),
             failures=await self._insights.failures(limit, failures_after),

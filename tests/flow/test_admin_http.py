@@ -15,7 +15,6 @@ from structlog.testing import capture_logs
 
 from bot.bell import Bell
 from bot.domain import Done
-from bot.health import Health
 from bot.store.store import Store
 from bot.web.admin import admin_app
 from bot.web.guard import Guard
@@ -27,10 +26,10 @@ HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
 class Admin:
-    """The admin listener with its store, bell and health."""
+    """The admin listener with its store, bell and reasons not to be ready."""
 
-    def __init__(self, store: Store, port: int, bell: Bell, health: Health, file: Path) -> None:
-        self.store, self.port, self.bell, self.health, self.file = store, port, bell, health, file
+    def __init__(self, store: Store, port: int, bell: Bell, reasons: dict[str, str], file: Path) -> None:
+        self.store, self.port, self.bell, self.reasons, self.file = store, port, bell, reasons, file
 
     async def get(self, path: str, **headers: str) -> Reply:
         """GET something."""
@@ -66,12 +65,11 @@ class Admin:
 @pytest.fixture
 async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """An admin listener on loopback, without a token, over a new store."""
-    bell, health = Bell(), Health()
-    health.clear("start")
+    bell, reasons = Bell(), dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=bell, health=health, guard=Guard(token="", exposed=False))
+        app = admin_app(store=store, bell=bell, reasons=reasons, guard=Guard(token="", exposed=False))
         async with serving(app) as port:
-            yield Admin(store, port, bell, health, tmp_path / "bot.db")
+            yield Admin(store, port, bell, reasons, tmp_path / "bot.db")
 
 
 async def state_of(admin: Admin, user: str = "u1") -> dict[str, Any]:
@@ -319,7 +317,7 @@ async def test_a_circuit_is_tried_now_or_says_that_it_is_not_open(admin: Admin) 
     reply = await admin.post("/api/circuits/model/try")
     assert reply.status == 200
     assert await admin.bell.wait(0)
-    assert (await lease(admin.store)).probe
+    assert (await lease(admin.store)).probes
 
 
 async def test_each_action_leaves_a_line_in_the_log_and_a_row_in_the_audit(admin: Admin) -> None:
@@ -367,7 +365,7 @@ async def test_a_verb_is_no_link(admin: Admin) -> None:
 async def test_readyz_says_why_not(admin: Admin) -> None:
     """What the process knows and what the file knows, in words."""
     assert json.loads((await admin.get("/readyz")).body) == {"ready": True}
-    admin.health.set("stop", "stopping")
+    admin.reasons["stop"] = "stopping"
     await refuse(admin.store)
     reply = await admin.get("/readyz")
     answer = json.loads(reply.body)
@@ -375,17 +373,6 @@ async def test_readyz_says_why_not(admin: Admin) -> None:
     assert answer["reasons"][0] == "stopping"
     assert "Incorrect API key" in answer["reasons"][1]
     assert (await admin.get("/healthz")).status == 200
-
-
-async def test_a_new_health_is_starting_and_reasons_come_and_go() -> None:
-    """A reason under the same key is replaced; taking back what isn't there is fine."""
-    health = Health()
-    assert health.reasons == ("starting",)
-    health.set("file", "the file can't be written: disk full")
-    health.set("file", "the file can't be written: locked")
-    health.clear("start")
-    health.clear("start")
-    assert health.reasons == ("the file can't be written: locked",)
 
 
 async def test_a_store_that_cannot_be_written_is_503_and_a_reason(
@@ -488,7 +475,7 @@ async def test_an_exposed_listener_asks_for_the_token(tmp_path: Path) -> None:
     """401 with a challenge that a browser understands; with the token everything is served."""
     guard = Guard(token="s3cret", exposed=True, allowed_hosts=["bot.example.com"])
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), health=Health(), guard=guard)
+        app = admin_app(store=store, bell=Bell(), reasons={}, guard=guard)
         async with serving(app) as port:
             refused = await exchange(port, request("GET", "/queue-stats", Host="bot.example.com"))
             assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Basic")

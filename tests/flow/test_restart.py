@@ -58,7 +58,7 @@ async def test_webhooks_are_taken_and_statuses_settle_sends_while_it_drains(worl
     await emu.say(world.ana, "hi")
     await world.asked(1)
     stopping = asyncio.create_task(stop(world, running))
-    await world.eventually(lambda: bot.health.reasons)
+    await world.eventually(lambda: bot.reasons)
     assert await world.get("/readyz") == (503, {"ready": False, "reasons": ["stopping"]})
     await emu.say(world.bea, "hello")
     await stopping

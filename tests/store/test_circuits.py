@@ -59,7 +59,7 @@ async def test_one_probe_at_a_time_each_with_another_users_head(desk: Desk) -> N
     for _ in range(4):
         desk.tick(30)
         (probe,) = await desk.claim(64)
-        assert probe.probe
+        assert probe.probes
         probed.append(words([probe])[0])
         desk.tick(300)
         assert await desk.claim(64) == []
@@ -122,11 +122,11 @@ async def test_a_probe_says_what_it_probes(desk: Desk) -> None:
     """Whoever isn't a probe says nothing."""
     await crowd(desk)
     (lease,) = await desk.claim(1)
-    assert (lease.probe, lease.probes) == (False, ())
+    assert lease.probes == ()
     await desk.settle(lease, refused("model"))
     desk.tick(1)
     (probe,) = await desk.claim()
-    assert (probe.probe, probe.probes) == (True, ("model",))
+    assert probe.probes == ("model",)
 
 
 async def test_a_service_that_rejects_a_message_works(desk: Desk) -> None:
@@ -178,7 +178,7 @@ async def test_planned_answers_wait_for_the_graph_api_and_are_its_probes(desk: D
     await desk.settle(lease, refused("graph"))
     desk.tick(1)
     (probe,) = await desk.claim()
-    assert (words([probe]), probe.probe) == (["planned"], True)
+    assert (words([probe]), bool(probe.probes)) == (["planned"], True)
     await desk.serve(probe)
     assert await open_services(desk) == []
     assert await desk.told(PEOPLE[0]) == [("re planned", "sent", None)]
@@ -193,7 +193,7 @@ async def test_a_probe_that_says_nothing_of_the_service_is_followed_by_another(d
     (probe,) = await desk.claim()
     await desk.settle(probe, Failed("expired"))
     (probe,) = await desk.claim()
-    assert probe.probe
+    assert probe.probes
     assert await open_services(desk) == ["model"]
 
 
@@ -208,7 +208,7 @@ async def test_a_restart_forgets_the_probe_and_keeps_the_circuit(desk: Desk, ope
     assert await again.claim() == []
     await again.store.adopt()
     (probe,) = await again.claim()
-    assert probe.probe
+    assert probe.probes
     assert await open_services(again) == ["model"]
 
 
@@ -306,6 +306,6 @@ async def test_a_probe_asks_no_model_either_once_the_budget_is_spent(open_desk: 
     await desk.settle(second, refused("graph"))
     desk.tick(60)
     (probe,) = await desk.claim()
-    assert (probe.probe, len(probe.parts)) == (True, 1)
+    assert (bool(probe.probes), len(probe.parts)) == (True, 1)
     await desk.settle(probe, Failed("bad"))
     assert await desk.claim() == []

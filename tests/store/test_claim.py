@@ -46,7 +46,7 @@ async def test_a_lease_says_all_that_a_turn_needs(desk: Desk) -> None:
         "first",
     )
     assert (leading.sent_at, lease.last_message_at) == (at(7), at(7))
-    assert (lease.attempts, lease.crashes, lease.manual, lease.error, lease.probe) == (
+    assert (lease.attempts, lease.crashes, lease.manual, lease.error, bool(lease.probes)) == (
         1,
         0,
         False,

@@ -10,7 +10,6 @@ from aiohttp.test_utils import make_mocked_request
 
 from bot.clock import age, readable
 from bot.domain import Batch, Done, Identity, Inbound
-from bot.health import Health
 from bot.store.replies import Plan
 from bot.store.store import Store
 from bot.web.page import TEMPLATES, Page
@@ -22,12 +21,11 @@ ANA, BEA = "5215512345678", "5215587654321"
 
 
 class Drawn:
-    """A page and the health behind it."""
+    """A page and the reasons behind it."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.health = store, Health()
-        self.health.clear("start")
-        self._page = Page(store, self.health)
+        self.store, self.reasons = store, dict[str, str]()
+        self._page = Page(store, self.reasons)
 
     async def status(self, query: str = "") -> str:
         """Draw the status page."""
@@ -109,7 +107,7 @@ async def test_the_headline_tells_why_nothing_is_answered(page: Drawn) -> None:
     await page.store.pause(None, who="test")
     html = await page.status()
     assert re.fullmatch(r"Not answering: everything is paused since \d\d \w{3} [\d:]{8} UTC", headline(html))
-    page.health.set("file", "the file can't be written: disk full")
+    page.reasons["file"] = "the file can't be written: disk full"
     html = await page.status()
     assert headline(html) == "Not answering"
     assert "disk full" in html

@@ -119,7 +119,7 @@ async def refused_with_plans(at: Measured) -> None:
         await at.desk.settle(found, Released(refused_by="model", reason="no"))
     at.desk.tick(1)
     (probe,) = await at.desk.claim()
-    assert probe.probe
+    assert probe.probes
 
 
 async def suspects(at: Measured) -> None:
