@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from bot import __version__, logs
-from bot.clock import SystemClock
+from bot.clock import Clock
 from bot.config import Config, ConfigError, load
 from bot.errors import NotFound, StartError, StoreError
 from bot.report import failure_lines, status_lines
@@ -170,7 +170,7 @@ def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]],
             raise StartError(f"{path} {why}") from error
 
     async def whole() -> T:
-        store = await Store.open_existing(path, clock=SystemClock(), budget=budget)
+        store = await Store.open_existing(path, clock=Clock(), budget=budget)
         try:
             user_id = None if user is None else await store.insights.find_user(user)
             if user is not None and user_id is None:

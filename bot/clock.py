@@ -5,20 +5,9 @@ import re
 import time
 from calendar import month_abbr
 from datetime import UTC, datetime
-from typing import Protocol
 
 
-class Clock(Protocol):
-    """Time for everything that has an opinion about it."""
-
-    def now(self) -> datetime:
-        """Return the time of day, aware, in UTC; never steps while the process runs."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds of this clock."""
-
-
-class SystemClock:
+class Clock:
     """The machine's clock as it stood at the start, carried on by CLOCK_BOOTTIME.
 
     So a step of the wall clock neither stalls nor hurries the queue, and a suspended machine's hours count
@@ -46,9 +35,6 @@ def parse_stamp(text: str) -> datetime:
     """Read a time that `stamp` (or a person with the sqlite3 CLI) wrote. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-# -- for people to read
 
 
 def age(seconds: float | None) -> str:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from bot import logs
 from bot.bell import Bell
-from bot.clock import Clock, SystemClock
+from bot.clock import Clock
 from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError
@@ -47,7 +47,7 @@ class Daemon:
     """The whole bot in one object: `async with running(config)` serves until the block ends."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None, handler: Handler | None = None) -> None:
-        self._config, self._clock, self._handler = config, clock or SystemClock(), handler
+        self._config, self._clock, self._handler = config, clock or Clock(), handler
         self.reasons = {"start": "starting"}  # why messages can't be answered that only the process knows
         self.insights: Insights
         self.public_url = self.admin_url = ""

@@ -51,18 +51,22 @@ class Scheduler:
         """Claim nothing new, give running turns so long, and give back what isn't finished: nothing is spent."""
         self._stopping = True
         self._bell.ring()
+        await self._all_ended(seconds)
+        # Turns alone: what is claimed, or stored with a claim, has to come back to be given back.
+        for slot in self._turning:
+            slot.cancel()
+        await self._all_ended(GIVE_BACK_SECONDS)
+        for task in self._running():  # while the file is locked nothing can be given back: the next start takes it over
+            task.cancel()
+
+    def _running(self) -> set[asyncio.Task[Any]]:
+        return {task for task in (self._loop, *self._slots) if task and not task.done()}
+
+    async def _all_ended(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while running := {task for task in (self._loop, *self._slots) if task and not task.done()}:
+                while running := self._running():
                     await asyncio.wait(running)
-        if self._loop is not None:
-            self._loop.cancel()
-        for slot in self._turning:  # not one that stores an outcome: a lease that it claims with it has to come back
-            slot.cancel()
-        if self._slots:  # while the file is locked nothing can be given back: the next start takes it over
-            await asyncio.wait(self._slots, timeout=GIVE_BACK_SECONDS)
-        for slot in self._slots:
-            slot.cancel()
 
     async def _claim_loop(self) -> None:
         while not self._stopping:

@@ -59,7 +59,7 @@ class _Arrival:
         self._now = now
         self._people = People(db, [message.sender for message in messages], self.write)
         self._known = _known(db, messages) if messages else set()
-        self._depth: int = db.execute("SELECT depth FROM control").fetchone()[0] if messages else 0
+        self._depth = door.max_depth_total  # or less: looked up when it is reached
         self._rows: list[tuple[Any, ...]] = []
         self._newest: dict[int, str] = {}  # by user: the time of their newest message
 
@@ -70,11 +70,11 @@ class _Arrival:
         for echo in batch.echoes:
             self._store_echo(echo)
         users: dict[int, None] = {}
-        new, full, most = 0, False, self._door.max_depth_total
+        new, full = 0, False
         for message in batch.messages:
             if (message.phone_number_id, message.wamid) in self._known:
                 continue
-            if most and self._depth >= most and message.answerable:
+            if message.answerable and self._is_full():
                 full = True
                 continue
             users[self._add(message)] = None
@@ -85,6 +85,9 @@ class _Arrival:
 
     def _add(self, message: Inbound) -> int:
         user = self._people.resolve(message.sender, self._now)
+        if 0 < self._door.max_depth_per_user <= user.depth:  # a revoke that came along may have made room
+            self._people.forget()
+            user = self._people.resolve(message.sender, self._now)
         sent_at = stamp(message.sent_at) if message.sent_at else self._now
         state, error = self._state(message, user)
         self._known.add((message.phone_number_id, message.wamid))
@@ -101,9 +104,15 @@ class _Arrival:
     def _state(self, message: Inbound, user: User) -> tuple[str, str | None]:
         if not message.answerable or not self._door.answers(user.phone, user.bsuid):
             return "ignored", None
-        if self._door.max_depth_per_user and user.depth >= self._door.max_depth_per_user:
+        if 0 < self._door.max_depth_per_user <= user.depth:
             return "cancelled", "over_limit"
         return "pending", None
+
+    def _is_full(self) -> bool:
+        if 0 < self._door.max_depth_total <= self._depth:
+            self.write()
+            (self._depth,) = self._db.execute("SELECT depth FROM control").fetchone()
+        return 0 < self._door.max_depth_total <= self._depth
 
     def write(self) -> None:
         """Write what was taken in so far."""

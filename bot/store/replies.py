@@ -18,7 +18,7 @@ PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.send
 # Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.
 IN_PLAN = "(r.kind = 'answer' OR r.planned_at >= o.begun_at)"
 _REPLIES = "replies (id, user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries, sending_at)"
-_HELD_COLUMNS = """o.id, u.id, u.phone, u.bsuid, u.pair_full_at,
+_HELD_COLUMNS = """o.id, o.leased_at, u.id, u.phone, u.bsuid, u.pair_full_at,
        (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id)"""
 _HELD = """
        json_each(?) CROSS JOIN outbox o ON o.id = value ->> 0 AND o.state = 'leased' AND o.leased_at = value ->> 1
@@ -99,19 +99,17 @@ def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: d
     The second value is the first part's admission where that was to begin; LeaseLost stands for a lease that is gone.
     """
     leases = json.dumps([(plan.lease.messages[0].id, plan.lease.token) for plan in plans])
-    held = {id_: user for id_, *user in select(db, _HELD_COLUMNS, _HELD, (leases,))}
+    held = {(id_, token): user for id_, token, *user in select(db, _HELD_COLUMNS, _HELD, (leases,))}
     ids = count(1 + (db.execute("SELECT max(id) FROM replies").fetchone()[0] or 0))
     results: list[Planned | LeaseLost] = []
     rows: list[tuple[Any, ...]] = []
     answered = []
     for plan in plans:
         lead = plan.lease.messages[0].id
-        if lead not in held:
+        if (user := held.get((lead, plan.lease.token))) is None:
             results.append(LeaseLost())
-        elif plan.kind == "apology" and _spoken(db, lead):
-            results.append(([], None))
         else:
-            results.append(_plan(db, plan, held[lead], limit, now, ids, rows))
+            results.append(_plan(db, plan, user, limit, now, ids, rows))
             answered += [(lead, plan.answer, plan.duration_ms)] if plan.answer else []
     insert(db, _REPLIES, rows)
     _record_answers(db, answered, now)
@@ -124,11 +122,12 @@ def _plan(
     """Make the parts of one plan; their rows join `rows`."""
     user_id, phone, bsuid, full_at, last = held
     lead, text_now = plan.lease.messages[0].id, stamp(now)
+    bodies = [] if plan.kind == "apology" and _spoken(db, lead) else plan.bodies
     begun: Admission | None = None
-    if plan.begin and plan.bodies:
+    if plan.begin and bodies:
         begun = _wait(db, user_id, full_at, limit, now)
     parts: list[Part] = []
-    for number, body in enumerate(plan.bodies, (last or 0) + 1):
+    for number, body in enumerate(bodies, (last or 0) + 1):
         callback_id, begins = secrets.token_hex(12), plan.begin and begun is None
         state, sending_at = ("sending", text_now) if begins else ("planned", None)
         parts.append(Part(next(ids), number, plan.kind, body, "planned", 0, 0, None))

@@ -92,14 +92,20 @@ def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtake
     if not statuses:
         return []
     names = [((status.callback or "").rpartition(".")[0] or None, status.wamid) for status in statuses]
-    rows = select(db, _COLUMNS, _BY_NAMES, (json.dumps(names),))
+    rows = {key: columns for key, *columns in select(db, _COLUMNS, _BY_NAMES, (json.dumps(names),))}
+    doubted = {columns[0] for columns in rows.values() if columns[1] == "sending"}
     replies: dict[int, _Reply] = {}
-    for key, *columns in rows:
-        replies.setdefault(columns[0], _Reply(*columns)).told(statuses[key], now)
-    named, doubted = {row[0] for row in rows}, {row[1] for row in rows if row[2] == "sending"}
+    by_wamid: dict[str | None, _Reply] = {}  # which the statuses before told
+    named = []
     for key, status in enumerate(statuses):
-        if key not in named and status.callback is None:
+        columns = rows.get(key)
+        reply = replies.setdefault(columns[0], _Reply(*columns)) if columns else by_wamid.get(status.wamid)
+        if reply is not None:
+            reply.told(status, now)
+            by_wamid[reply.wamid] = reply
+        elif status.callback is None:
             overtaken.keep(status, now)
+        named.append(reply is not None)
     _save(db, replies.values())
     settled = [reply.outbox_id for reply in replies.values() if reply.id in doubted and reply.state != "sending"]
     if settled:
@@ -108,18 +114,17 @@ def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtake
                 WHERE id IN (SELECT value FROM json_each(?)) AND state = 'pending' AND not_before_at IS NOT NULL""",
             (json.dumps(settled),),
         )
-    return [key in named for key in range(len(statuses))]
+    return named
 
 
 def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, overtaken: Overtaken) -> None:
     """Store that the Graph API took parts; whatever else became of the turn, this is true."""
     if not receipts:
         return
-    rows = select(db, _COLUMNS, _BY_ID, (json.dumps([receipt.part_id for receipt in receipts]),))
-    replies = [_Reply(*columns) for _, *columns in rows]
-    for (key, *_), reply in zip(rows, replies, strict=True):
-        reply.sent(receipts[key].wamid, now)
-    _save(db, replies)
+    replies: dict[int, _Reply] = {}
+    for key, *columns in select(db, _COLUMNS, _BY_ID, (json.dumps([receipt.part_id for receipt in receipts]),)):
+        replies.setdefault(columns[0], _Reply(*columns)).sent(receipts[key].wamid, now)
+    _save(db, replies.values())
     apply(db, [status for receipt in receipts for status in overtaken.said_of(receipt.wamid)], now, overtaken)
     db.execute(
         """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms)

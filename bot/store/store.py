@@ -63,13 +63,9 @@ class Store:
         """Why the last write failed, in words; None while all is well."""
         return self._db.trouble
 
-    # -- the webhook's side
-
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
         return await self._db.write_together(self._append_all, batch, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
-
-    # -- the daemon's side
 
     async def adopt(self) -> int:
         """Take over what a dead process left leased; return how many rows."""
@@ -135,14 +131,12 @@ class Store:
 
     async def standing(self, user_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
         """Return what a user had already, and their newest utterances, oldest first, within both bounds."""
-        return await self._db.read_together(self._standings, turns.Asked(user_id, messages, characters))
+        return await self._db.read_together(self._standings, (user_id, messages, characters))
 
     async def prune(self, keep_days: int, most: int) -> int:
         """Delete up to `most` messages that were decided over `keep_days` ago, with all that hangs on them."""
         before = stamp(self._clock.now() - timedelta(days=keep_days))
         return await self._db.keep(lambda db: outbox.prune(db, before, most))
-
-    # -- operators
 
     async def retry(self, ids: Sequence[int], *, who: str) -> int:
         """Put failed messages back to pending, all or none; return how many. Raises NotFound, WrongState."""

@@ -5,18 +5,10 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Utterance
-
-
-class Asked(NamedTuple):
-    """Whose standing is asked for, with how much of the conversation at most; 0 messages: none."""
-
-    user_id: int
-    messages: int
-    characters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +60,10 @@ SELECT u.id, u.noticed_at, u.limited_at,
   FROM json_each(:users) CROSS JOIN users u ON u.id = value"""
 
 
-def standings(db: sqlite3.Connection, asked: Sequence[Asked], now: datetime) -> list[Standing]:
+def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now: datetime) -> list[Standing]:
     """Count what users got (bounded by the limits themselves: who reaches them gets no more) and read the histories.
+
+    Asked is by user, with how many messages and characters of the conversation at most.
 
     A history holds the newest utterances, oldest first, within both bounds: the user's words (of failed messages
     too), the answer parts that were sent and what the owner wrote, in the order of answering; no apologies and no
@@ -80,16 +74,16 @@ def standings(db: sqlite3.Connection, asked: Sequence[Asked], now: datetime) -> 
         {
             "hour": stamp(now - timedelta(hours=1)),
             "day": stamp(now - timedelta(days=1)),
-            "messages": max(one.messages for one in asked),
-            "users": json.dumps([one.user_id for one in asked]),
+            "messages": max(messages for _, messages, _ in asked),
+            "users": json.dumps([user_id for user_id, *_ in asked]),
         },
     )
     found = {row[0]: row for row in rows}
     nobody = Standing(0, 0, None, None)  # whose row went with a merge
-    return [_standing(found[one.user_id], one) if one.user_id in found else nobody for one in asked]
+    return [_standing(found[user_id], *bounds) if user_id in found else nobody for user_id, *bounds in asked]
 
 
-def _standing(row: tuple[Any, ...], asked: Asked) -> Standing:
+def _standing(row: tuple[Any, ...], most_messages: int, most_characters: int) -> Standing:
     noticed, limited = (parse_stamp(text) if text else None for text in row[1:3])
     (hour, day), messages, owners = (json.loads(text) for text in row[3:])
     spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in owners]
@@ -98,7 +92,7 @@ def _standing(row: tuple[Any, ...], asked: Asked) -> Standing:
         spoken.append((at, id_, 1, Utterance("assistant", "\n\n".join(answer))))
     spoken.sort(key=lambda entry: entry[:3])
     said = [utterance for *_, utterance in spoken if utterance.text]
-    return Standing(hour, day, noticed, limited, _newest(said, asked.messages, asked.characters))
+    return Standing(hour, day, noticed, limited, _newest(said, most_messages, most_characters))
 
 
 def _newest(spoken: list[Utterance], messages: int, characters: int) -> tuple[Utterance, ...]:

@@ -39,6 +39,7 @@ class People:
         self._db = db
         self._write_first = write_first
         self._known: dict[str, User | None] = {}
+        self._people: dict[int, User] = {}
         self._look_up({known_as for one in who for known_as in (one.phone, one.bsuid) if known_as})
 
     def resolve(self, who: Identity, now: str) -> User:
@@ -56,6 +57,7 @@ class People:
                 user = self._find(who.bsuid)
             else:
                 self._unbind_phone(holder, who.phone)
+                user = self._find(who.bsuid)
         return self._bind(user or self._create(who, now), who, now)
 
     def change_identity(self, before: Identity, after: Identity, now: str) -> None:
@@ -80,15 +82,20 @@ class People:
             ids = (before.phone, known_before, old.id)
             self._db.execute("DELETE FROM user_ids WHERE id = ? AND user_id IN (?, ?)", ids)
         self._bind(old, after, now, replace=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Write what is not yet in the file, and look at everybody anew."""
+        self._write_first()
         self._known.clear()
+        self._people.clear()
 
     def _look_up(self, ids: set[str]) -> None:
         if not ids:
             return
         self._known |= dict.fromkeys(ids)
-        people: dict[int, User] = {}
         for known_as, *columns in select(self._db, _COLUMNS, _FOUND, (json.dumps(list(ids)),)):
-            self._known[known_as] = people.setdefault(columns[0], User(*columns))
+            self._known[known_as] = self._people.setdefault(columns[0], User(*columns))
 
     def _find(self, known_as: str | None) -> User | None:
         if not known_as:
@@ -100,7 +107,7 @@ class People:
     def _create(self, who: Identity, now: str) -> User:
         cursor = self._db.execute("INSERT INTO users (name, created_at) VALUES (?, ?)", (who.name, now))
         assert cursor.lastrowid is not None
-        return User(cursor.lastrowid, None, None, who.name, 0, None)
+        return self._people.setdefault(cursor.lastrowid, User(cursor.lastrowid, None, None, who.name, 0, None))
 
     def _bind(self, user: User, who: Identity, now: str, *, replace: bool = False) -> User:
         """Make the ids of `who` lead to `user`; a phone that the user didn't have before becomes theirs."""
@@ -123,17 +130,15 @@ class People:
         return user
 
     def _merge(self, loser: User, winner: User) -> None:
-        self._write_first()
+        self.forget()
         merge(self._db, loser=loser.id, winner=winner.id)
-        self._known.clear()
 
     def _unbind_phone(self, user: User, phone: str | None) -> None:
         """Take a recycled number from who had it before; they are reached by their id alone."""
-        self._write_first()
+        self.forget()
         self._db.execute("DELETE FROM user_ids WHERE user_id = ? AND id = ?", (user.id, phone))
         if user.phone == phone:
             self._db.execute("UPDATE users SET phone = NULL WHERE id = ?", (user.id,))
-        self._known.clear()
 
 
 def merge(db: sqlite3.Connection, *, loser: int, winner: int) -> None:

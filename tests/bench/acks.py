@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bot import logs
 from bot.bell import Bell
-from bot.clock import SystemClock
+from bot.clock import Clock
 from bot.config import WhatsApp
 from bot.domain import Appended, Batch
 from bot.store.store import Store
@@ -88,7 +88,7 @@ def _serve(folder: Path, database: Path | None, pipe: Connection) -> None:
 
 
 async def _serving(database: Path | None, pipe: Connection) -> None:
-    store = await Store.open(database, clock=SystemClock()) if database else None
+    store = await Store.open(database, clock=Clock()) if database else None
     number = WhatsApp(phone_number_id=load.NUMBER, app_secret=SecretStr(load.SECRET))
     app = public_app(number, store=store or Forgetful(), bell=Bell())
     served = runner(app)

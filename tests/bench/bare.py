@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from bot import daemon
-from bot.clock import SystemClock
+from bot.clock import Clock
 from bot.config import Config
 from bot.domain import Inbound, Message, Question, Utterance
 from bot.web.server import runner
@@ -31,7 +31,7 @@ class Bare:
 
     def __init__(self, config: Config, session: Any, answered: "Synchronized[int]", told: "Synchronized[int]") -> None:
         self._graph = GraphClient(session, config.whatsapp)
-        self._handler = daemon._openai_handler(config, SystemClock())
+        self._handler = daemon._openai_handler(config, Clock())
         self._history: dict[str, list[Utterance]] = defaultdict(list)
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._answered = answered

@@ -9,7 +9,7 @@ from statistics import median
 
 from bot import logs
 from bot.bell import Bell
-from bot.clock import SystemClock
+from bot.clock import Clock
 from bot.domain import Done, Lease, Outcome, Receipt
 from bot.scheduler import Scheduler
 from bot.store.replies import Plan
@@ -89,7 +89,7 @@ def _fresh(folder: Path, name: str, turn: Turn) -> Drained:
 
 
 async def _drain(path: Path, turn: Turn) -> Drained:
-    store, watch = await Store.open(path, clock=SystemClock()), Watch()
+    store, watch = await Store.open(path, clock=Clock()), Watch()
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def watched(lease: Lease) -> Outcome:
@@ -104,7 +104,7 @@ async def _drain(path: Path, turn: Turn) -> Drained:
             finished.set_result(None)
         return outcome
 
-    scheduler = Scheduler(store, watched, Bell(), SystemClock(), CONCURRENCY)
+    scheduler = Scheduler(store, watched, Bell(), Clock(), CONCURRENCY)
     began, busy = time.perf_counter(), time.process_time()
     scheduler.start()
     await finished

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bot.clock import SystemClock
+from bot.clock import Clock
 from bot.domain import Batch
 from bot.emulator import Settings, StatusPlan
 from bot.store.store import Store
@@ -157,7 +157,7 @@ def free_port() -> int:
 
 async def fill(path: Path, messages: int, users: int) -> None:
     """Append so many waiting messages by the store's own way in."""
-    store = await Store.open(path, clock=SystemClock())
+    store = await Store.open(path, clock=Clock())
     said = load.people_write(messages, users)
     while batch := tuple(load.inbound(one) for one in islice(said, BATCH)):
         await store.append(Batch(messages=batch))

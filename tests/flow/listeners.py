@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import web
 from pydantic import SecretStr
 
-from bot.clock import SystemClock
+from bot.clock import Clock
 from bot.config import WhatsApp
 from bot.domain import Batch, Identity, Inbound
 from bot.store.store import Store
@@ -42,7 +42,7 @@ async def serving(app: web.Application) -> AsyncIterator[int]:
 @asynccontextmanager
 async def a_store(folder: Path, **limits: object) -> AsyncIterator[Store]:
     """Open a new store in a folder."""
-    store = await Store.open(folder / "bot.db", clock=SystemClock(), **limits)
+    store = await Store.open(folder / "bot.db", clock=Clock(), **limits)
     try:
         yield store
     finally:

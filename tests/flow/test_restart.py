@@ -9,6 +9,7 @@ import pytest
 from bot.daemon import Daemon
 from bot.emulator import StatusPlan
 from bot.errors import StartError
+from bot.store.store import Store
 from tests.flow.conftest import World
 
 
@@ -175,3 +176,23 @@ async def test_a_row_edited_into_nonsense_fails_alone_and_can_be_mended(world: W
         assert await world.post("/api/failures/retry") == (200, {"retried": 1})
         assert await world.sent(1, world.ana) == ["well"]
         await world.settled("done", "done")
+
+
+async def test_a_drain_that_ends_in_the_middle_of_a_claim_gives_back_what_it_claimed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row stays leased, so the next start blames nobody."""
+    claiming, claim = asyncio.Event(), Store.claim
+
+    async def slowly(store: Store, free: int) -> Any:
+        claimed = await claim(store, free)
+        if claimed[0]:
+            claiming.set()
+            await asyncio.sleep(0.2)  # the commit takes its time
+        return claimed
+
+    monkeypatch.setattr(Store, "claim", slowly)
+    async with world.running(queue={"drain_seconds": 0.0}):
+        await world.emu.say(world.ana, "hi")
+        await asyncio.wait_for(claiming.wait(), 5)
+    assert world.rows("SELECT state, attempts, crashes FROM outbox") == [("pending", 0, 0)]

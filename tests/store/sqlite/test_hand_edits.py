@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.clock import SystemClock
+from bot.clock import Clock
 from bot.domain import Done, Failed, InDoubt, Released, Retry
 from tests.store.desk import Desk, at, message, words
 from tests.store.sqlite.terminal import Refused, by_hand, check_sums, rows
@@ -124,7 +124,7 @@ async def test_a_message_can_be_written_by_hand(desk: Desk, path: Path) -> None:
     )
     check_sums(path)
     assert await desk.queue(ANA) == ["b", "a"]
-    desk.clock.advance((SystemClock().now() - desk.clock.now()).total_seconds() + 1)
+    desk.clock.advance((Clock().now() - desk.clock.now()).total_seconds() + 1)
     assert await desk.serve_all() == ["b", "a"]
 
 

@@ -54,3 +54,14 @@ async def test_an_overtaking_status_survives_a_transaction_that_has_to_run_again
     assert isinstance((await asyncio.gather(recording, failing, return_exceptions=True))[1], LookupError)
     await desk.settle(lease, Done())
     assert await desk.told(ANA) == [("answer", "sent", "delivered")]
+
+
+async def test_two_receipts_of_one_part_are_both_kept(desk: Desk, path: Path) -> None:
+    """It went out twice: that is counted, not forgotten, when both are told in one commit too."""
+    await desk.say(ANA, "question")
+    lease = await desk.lease()
+    (part,) = await desk.plan(lease, "answer")
+    await desk.begin(lease, part)
+    outcomes = [Done(desk.receipt(part, wamid)) for wamid in ("out.1", "out.2")]
+    await asyncio.gather(*(desk.store.settle(lease, outcome, claim=False) for outcome in outcomes))
+    assert rows(path, "SELECT state, wamid, duplicates FROM replies") == [("sent", "out.1", '["out.2"]')]
