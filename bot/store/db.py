@@ -23,7 +23,6 @@ Bulk = Callable[[sqlite3.Connection, list[A]], Sequence[T | Exception]]
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
 STORE_AGAIN_SECONDS = 1.0
 CLOSING_PATIENCE_SECONDS = 2.0
-BATCH_LEAST = 24  # where so many wait
 LOCKED = "another program holds the file's write lock"
 
 
@@ -155,7 +154,8 @@ class _Lane:
             await self._wake.wait()
             self._wake.clear()
             while self._jobs:
-                batch = [self._jobs.popleft() for _ in range(_batch_size(len(self._jobs)))]
+                batch = list(self._jobs)
+                self._jobs.clear()
                 try:
                     waiting = await self._connection._execute(_run_batch, self._connection._conn, batch, self._begin)
                 except Exception as error:  # a defect: who waits for it must hear of it
@@ -194,11 +194,6 @@ class _Lane:
                 log.error(f"store can't {self._verb}", reason=trouble)
             else:
                 log.info(f"store {self._verb}s again")
-
-
-def _batch_size(waiting: int) -> int:
-    """Return a third of what waits: the others work meanwhile, instead of all waiting for all, in step."""
-    return min(waiting, max(BATCH_LEAST, waiting // 3))
 
 
 def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:
