@@ -171,9 +171,13 @@ class _Lane:
 
     def _still_patient(self, batch: list[_Job]) -> list[_Job]:
         now = asyncio.get_running_loop().time()
-        for job in (hurried := [job for job in batch if now >= min(job.give_up_at, self._closes_at)]):
-            _set(job.done, False, StoreUnavailable(LOCKED))
-        return [job for job in batch if job not in hurried]
+        patient = []
+        for job in batch:
+            if now >= min(job.give_up_at, self._closes_at):
+                _set(job.done, False, StoreUnavailable(LOCKED))
+            else:
+                patient.append(job)
+        return patient
 
     def _resolve(self, batch: list[_Job]) -> None:
         if not batch:

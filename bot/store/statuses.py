@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import timedelta
+from typing import Any
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Receipt, Status
@@ -106,7 +107,7 @@ def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtake
         elif status.callback is None:
             overtaken.keep(status, now)
         named.append(reply is not None)
-    _save(db, replies.values())
+    _save(db, replies, rows.values())
     settled = [reply.outbox_id for reply in replies.values() if reply.id in doubted and reply.state != "sending"]
     if settled:
         db.execute(
@@ -121,10 +122,12 @@ def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, o
     """Store that the Graph API took parts; whatever else became of the turn, this is true."""
     if not receipts:
         return
+    part_ids = json.dumps([receipt.part_id for receipt in receipts])
+    rows = {key: columns for key, *columns in select(db, _COLUMNS, _BY_ID, (part_ids,))}
     replies: dict[int, _Reply] = {}
-    for key, *columns in select(db, _COLUMNS, _BY_ID, (json.dumps([receipt.part_id for receipt in receipts]),)):
+    for key, columns in rows.items():
         replies.setdefault(columns[0], _Reply(*columns)).sent(receipts[key].wamid, now)
-    _save(db, replies.values())
+    _save(db, replies, rows.values())
     apply(db, [status for receipt in receipts for status in overtaken.said_of(receipt.wamid)], now, overtaken)
     db.execute(
         """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms)
@@ -135,10 +138,15 @@ def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, o
     circuits.close(db, "graph")
 
 
-def _save(db: sqlite3.Connection, replies: Iterable[_Reply]) -> None:
+def _save(db: sqlite3.Connection, replies: dict[int, _Reply], rows: Iterable[list[Any]]) -> None:
+    """Write the replies that are not as their rows were read."""
+    before = {columns[0]: tuple(columns[:7]) for columns in rows}
+    changed = [values for id_, reply in replies.items() if (values := astuple(reply)[:7]) != before[id_]]
+    if not changed:
+        return
     db.execute(
         """UPDATE replies SET state = value ->> 1, wamid = value ->> 2, duplicates = value ->> 3,
                               delivery = value ->> 4, error = value ->> 5, sent_at = value ->> 6
              FROM json_each(?) WHERE replies.id = value ->> 0""",
-        (json.dumps([astuple(reply)[:7] for reply in replies]),),
+        (json.dumps(changed),),
     )

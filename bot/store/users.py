@@ -65,7 +65,6 @@ class People:
         old = self._find(before.bsuid) or self._find(before.phone)
         if old is None:
             return
-        self._write_first()
         known_before = old.id
         known = self._find(after.bsuid)
         if known is not None and known.id != old.id:

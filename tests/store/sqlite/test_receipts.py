@@ -65,3 +65,15 @@ async def test_two_receipts_of_one_part_are_both_kept(desk: Desk, path: Path) ->
     outcomes = [Done(desk.receipt(part, wamid)) for wamid in ("out.1", "out.2")]
     await asyncio.gather(*(desk.store.settle(lease, outcome, claim=False) for outcome in outcomes))
     assert rows(path, "SELECT state, wamid, duplicates FROM replies") == [("sent", "out.1", '["out.2"]')]
+
+
+async def test_a_status_that_says_nothing_new_writes_nothing(desk: Desk) -> None:
+    """Meta delivers again for days: what is known costs no write and no fsync."""
+    _, _, callback = await sending(desk)
+    await desk.tell("delivered", callback=callback)
+    writer = desk.store._db._writer
+    before = writer.total_changes
+    assert await desk.tell("delivered", callback=callback) == 1
+    assert await desk.tell("sent", callback=callback) == 1
+    assert await desk.tell("read", callback="somebody.else.1", wamid="out.else") == 0
+    assert writer.total_changes == before
