@@ -160,17 +160,9 @@ def _one_of(user: str | None, *, every: bool) -> str | None:
 def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]], user: str | None = None) -> T:
     """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
     logs.configure(level="error")
-    path, openai = config.store.path, config.openai
-    budget = Budget(config.limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million)
-    try:
-        os.close(os.open(path, os.O_RDWR))
-    except OSError as error:  # SQLite writes beside the file to read it; what else may be is said when it is opened
-        if isinstance(error, PermissionError):
-            why = "can't be written, and to look at it takes that, too: run this as the user that owns it, or root"
-            raise StartError(f"{path} {why}") from error
 
     async def whole() -> T:
-        store = await Store.open_existing(path, clock=Clock(), budget=budget)
+        store = await Store.open_existing(config.store.path, clock=Clock(), budget=Budget.of(config))
         try:
             user_id = None if user is None else await store.insights.find_user(user)
             if user is not None and user_id is None:

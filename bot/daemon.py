@@ -39,7 +39,7 @@ from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
 BACKLOG = 1024
-GARBAGE = (20_000, 20, 20)  # Python's 700 are for scripts: here a collection came with every second answer
+GARBAGE = (20_000, 20, 20)  # objects and rounds between collections; Python's 700, 10, 10 suit scripts
 REQUESTS_END_SECONDS = 1.0  # on each listener, after the drain
 
 
@@ -61,7 +61,9 @@ class Daemon:
             admin = stack.enter_context(_listen("admin", config.admin.host, config.admin.port))
             token, hosts = config.admin.token.get_secret_value(), config.admin.allowed_hosts
             guard = Guard(token=token, exposed=config.admin.exposed, allowed_hosts=hosts)
-            stack.enter_context(_only_instance(config.store.path))
+            file, mend = config.store.path, "create the folder or name another in store.url"
+            taken = f"another bot runs on {file}: stop it first, or name another file"
+            stack.enter_context(only_instance(file.with_name(file.name + ".lock"), taken, mend))
             bell = Bell()
             store = await self._open_store()
             stack.push_async_callback(store.close)
@@ -92,13 +94,13 @@ class Daemon:
                 await scheduler.drain(config.queue.drain_seconds)
 
     async def _open_store(self) -> Store:
-        config, limits, openai = self._config, self._config.limits, self._config.openai
+        config, limits = self._config, self._config.limits
         queue, whatsapp = config.queue, config.whatsapp
         return await Store.open(
             config.store.path,
             clock=self._clock,
             door=Door(queue.max_depth_total, queue.max_depth_per_user, limits.allow, limits.deny),
-            budget=Budget(limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million),
+            budget=Budget.of(config),
             pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
         )
 
@@ -188,20 +190,17 @@ async def _serving(app: web.Application, listener: socket.socket) -> AsyncIterat
 
 
 @contextlib.contextmanager
-def _only_instance(database: Path) -> Iterator[None]:
-    """Hold the lock file beside the database while the daemon runs. Raises StartError when another one does."""
-    lock = database.with_name(database.name + ".lock")
+def only_instance(lock: Path, taken: str, mend: str) -> Iterator[None]:
+    """Hold a lock file until the block ends. Raises StartError: `taken`, or that it can't be written, and `mend`."""
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StartError(
-            f"can't write in {database.parent}: {error.strerror}; create the folder or name another in store.url"
-        ) from error
+        raise StartError(f"can't write in {lock.parent}: {error.strerror}; {mend}") from error
     with os.fdopen(descriptor):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StartError(f"another bot runs on {database}: stop it first, or name another file") from error
+            raise StartError(taken) from error
         yield
 
 

@@ -1,5 +1,4 @@
-"""What the rooms of the house say to each other: plain frozen values, no behaviour. First what a webhook brings, then
-what a turn is given, then what comes of it.
+"""What the rooms say to each other, as plain frozen values: what a webhook brings, a turn's own, and its outcomes.
 
 Times are aware datetimes in UTC. Ids of people are our own integers (u17 outside). Texts are bounded and free of
 NULs and lone surrogates before they become one of these values (bot/whatsapp sees to it).

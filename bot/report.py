@@ -19,10 +19,7 @@ async def status_lines(insights: Insights, database: Path) -> list[str]:
     if not daemon_runs(database):
         state = "The daemon is not running: what waits is answered once it runs."
     lines = [state, *(f"  {_safe(readable(reason))}" for reason in reasons), ""]
-    for circuit in await insights.circuits():
-        service = "WhatsApp" if circuit["service"] == "graph" else "The model"
-        due = (probe_at := circuit["probe_at"] or "") <= stats["timestamp"]
-        lines.append(f"{service} is tried again {'with the next message' if due else f'at {readable(probe_at)}'}.")
+    lines += [readable(circuit["next_try"]) for circuit in await insights.circuits()]
     lines.append(
         f"Waiting: {stats['totalMessages']} (being answered: {stats['leased']}), of users: {stats['activeUsers']}. "
         f"Failed: {stats['failed']}{' (bot failures lists them)' if stats['failed'] else ''}."

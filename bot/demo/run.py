@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ from aiohttp import web
 from bot import logs
 from bot.clock import parse_stamp
 from bot.config import Config, load
-from bot.daemon import Daemon
+from bot.daemon import Daemon, only_instance
 from bot.demo.chat import CUSTOMERS, chat_app
 from bot.emulator import Bubble, Customer, Emulator, Settings, payloads
 from bot.emulator.delivery import card
@@ -25,6 +24,7 @@ from bot.errors import StartError
 from bot.store.insights import Insights
 
 PORTS = {"public": 8080, "admin": 8081, "chat": 8082}
+ELSEWHERE = "set XDG_DATA_HOME to another folder"
 VERIFY_TOKEN = "demo-verify-token"
 
 CONFIG = """\
@@ -135,13 +135,9 @@ def _own_folder() -> Iterator[Path]:
     folder = data_folder()
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "demo.lock").open("a")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            page = f"http://127.0.0.1:{_known_ports(folder).get('chat', PORTS['chat'])}/"
-            raise StartError(f"the demo is running already: its page is {page}, or stop it first") from error
+    page = f"http://127.0.0.1:{_known_ports(folder).get('chat', PORTS['chat'])}/"
+    taken = f"the demo is running already: its page is {page}, or stop it first"
+    with only_instance(folder / "demo.lock", taken, ELSEWHERE):
         yield folder
 
 
@@ -150,7 +146,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StartError(f"can't write in {folder}: {error.strerror}; set XDG_DATA_HOME to another folder") from error
+        raise StartError(f"can't write in {folder}: {error.strerror}; {ELSEWHERE}") from error
 
 
 def _choose_ports(folder: Path) -> dict[str, int]:

@@ -69,7 +69,7 @@ class Database:
         """Why the last write failed, in words; None: all is well."""
         return self._writes.trouble
 
-    async def write(self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float | None = None) -> T:
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float = math.inf) -> T:
         """Run `work` in a transaction and return its result once that is on disk.
 
         Raises StoreUnavailable when the file can't be written (or stays locked for `give_up_seconds`), and whatever
@@ -77,7 +77,7 @@ class Database:
         """
         return await self.write_together(_each, work, give_up_seconds=give_up_seconds)
 
-    async def write_together(self, bulk: Bulk[A, T], argument: A, *, give_up_seconds: float | None = None) -> T:
+    async def write_together(self, bulk: Bulk[A, T], argument: A, *, give_up_seconds: float = math.inf) -> T:
         """Do as `write` does with one call of `bulk` for all arguments that gathered; one result for each.
 
         `bulk` has to be the same object at each call. A result that is an exception is raised, for its caller alone.
@@ -105,7 +105,7 @@ class Database:
 
     async def read_together(self, bulk: Bulk[A, T], argument: A) -> T:
         """Do as `read` does with one call of `bulk` for all arguments that gathered."""
-        result: T = await self._reads.add(bulk, argument, None)
+        result: T = await self._reads.add(bulk, argument, math.inf)
         return result
 
     async def close(self) -> None:
@@ -130,15 +130,14 @@ class _Lane:
         self.closing = False
         self.trouble: str | None = None
 
-    def add(self, bulk: Any, argument: Any, give_up_seconds: float | None) -> asyncio.Future[Any]:
+    def add(self, bulk: Any, argument: Any, give_up_seconds: float) -> asyncio.Future[Any]:
         """Hand a call over."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
         if self.closing:
             done.set_exception(StoreUnavailable("the store is closing"))
             return done
-        give_up_at = math.inf if give_up_seconds is None else loop.time() + give_up_seconds
-        self._jobs.append(_Job(bulk, argument, done, give_up_at))
+        self._jobs.append(_Job(bulk, argument, done, loop.time() + give_up_seconds))
         self._wake.set()
         return done
 

@@ -56,7 +56,10 @@ SELECT depth AS totalMessages, (SELECT count(*) FROM users WHERE depth > 0) AS a
        (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed, paused_at IS NOT NULL AS paused,
        (SELECT min(received_at) FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
   FROM control"""
-_CIRCUITS = "SELECT service, reason, code, opened_at, probe_at FROM circuits WHERE state = 'open'"
+_CIRCUITS = """
+SELECT service, reason, code, opened_at, probe_at, iif(service = 'graph', 'WhatsApp', 'The model')
+       || ' is tried again ' || iif(probe_at > :now, 'at ' || probe_at, 'with the next message') || '.' AS next_try
+  FROM circuits WHERE state = 'open'"""
 
 _REASONS = """
 SELECT iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
@@ -98,17 +101,12 @@ class Insights:
         if len(known_as) > LONGEST_ID or not known_as.isprintable():
             return None
         number = known_as[1:] if known_as[:1] == "u" and known_as[1:].isdecimal() and known_as.isascii() else None
-
-        def query(db: sqlite3.Connection, _: datetime) -> int | None:
-            if number is not None:
-                row = db.execute("SELECT id FROM users WHERE id = ?", (min(int(number), 2**62),)).fetchone()
-            else:
-                row = db.execute(
-                    "SELECT user_id FROM user_ids WHERE id IN (?, ?)", (known_as, known_as.removeprefix("+"))
-                ).fetchone()
-            return row[0] if row else None
-
-        return await self._query(query)
+        query = "SELECT user_id FROM user_ids WHERE id IN (?, ?)"
+        ids: list[Any] = [known_as, known_as.removeprefix("+")]
+        if number is not None:
+            query, ids = "SELECT id FROM users WHERE id = ?", [min(int(number), 2**62)]
+        row = await self._query(lambda db, _: db.execute(query, ids).fetchone())
+        return row[0] if row else None
 
     async def user(self, user_id: int) -> Row | None:
         """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`."""
@@ -143,7 +141,7 @@ class Insights:
         return await self._query(query)
 
     async def circuits(self) -> list[Row]:
-        """Return the open circuits: service, reason, code, opened_at, probe_at."""
+        """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""
         return await self._query(lambda db, now: _rows(db, _CIRCUITS, now))
 
     async def reasons(self) -> list[str]:

@@ -40,6 +40,9 @@ def known_migrations(folder: Path | None = None) -> list[Migration]:
 
 def check_file(path: Path) -> None:
     """Raise StartError unless the file is ours and of exactly this version; change nothing."""
+    if _is_closed(path):
+        mend = "run this as the user that owns it, or root"
+        raise StartError(f"{path} can't be written, and to look at it takes that, too: {mend}")
     if not path.is_file():
         raise StartError(f"there is no database at {path}: start the daemon once (bot run), or check store.url")
     try:
@@ -61,7 +64,7 @@ def migrate(path: Path, now: datetime) -> list[str]:
     file can't be opened or written.
     """
     known = known_migrations()
-    if path.exists() and not os.access(path, os.W_OK):
+    if _is_closed(path):
         raise StartError(f"{path} can't be written: run as the user that owns it, or name another in store.url")
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
@@ -78,6 +81,14 @@ def migrate(path: Path, now: datetime) -> list[str]:
             connection.close()
     except sqlite3.Error as error:
         raise StartError(f"{path} can't be opened as the bot's database: {error}") from error
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether there is a file that can't be written; not by opening it, which SQLite alone may do."""
+    try:
+        return path.exists() and not os.access(path, os.W_OK)
+    except PermissionError:  # nor can its folder be entered
+        return True
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

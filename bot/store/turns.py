@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.clock import parse_stamp, stamp
+from bot.config import Config
 from bot.domain import Utterance
 
 
@@ -29,6 +30,12 @@ class Budget:
     per_day: float = 0.0
     input_price: float = 0.0
     output_price: float = 0.0
+
+    @classmethod
+    def of(cls, config: Config) -> "Budget":
+        """Read the budget and the prices from the configuration."""
+        openai = config.openai
+        return cls(config.limits.cost_per_day, openai.price_input_per_million, openai.price_output_per_million)
 
     def spent(self, db: sqlite3.Connection, now: datetime) -> bool:
         """Whether today's budget is used up."""
@@ -63,11 +70,10 @@ SELECT u.id, u.noticed_at, u.limited_at,
 def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now: datetime) -> list[Standing]:
     """Count what users got (bounded by the limits themselves: who reaches them gets no more) and read the histories.
 
-    Asked is by user, with how many messages and characters of the conversation at most.
-
-    A history holds the newest utterances, oldest first, within both bounds: the user's words (of failed messages
-    too), the answer parts that were sent and what the owner wrote, in the order of answering; no apologies and no
-    notices, and nothing of cancelled or ignored messages.
+    Asked is by user, with how many messages and characters of the conversation at most. A history holds the newest
+    utterances, oldest first, within both bounds: the user's words (of failed messages too), the answer parts that were
+    sent and what the owner wrote, in the order of answering; no apologies and no notices, and nothing of cancelled or
+    ignored messages.
     """
     rows = db.execute(
         _STANDINGS,

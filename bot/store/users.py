@@ -97,11 +97,9 @@ class People:
             self._known[known_as] = self._people.setdefault(columns[0], User(*columns))
 
     def _find(self, known_as: str | None) -> User | None:
-        if not known_as:
-            return None
-        if known_as not in self._known:
+        if known_as and known_as not in self._known:
             self._look_up({known_as})
-        return self._known[known_as]
+        return self._known[known_as] if known_as else None
 
     def _create(self, who: Identity, now: str) -> User:
         cursor = self._db.execute("INSERT INTO users (name, created_at) VALUES (?, ?)", (who.name, now))

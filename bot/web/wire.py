@@ -59,8 +59,7 @@ async def known_user(request: web.Request, insights: Insights) -> int:
 
 async def found_user(request: web.Request, insights: Insights) -> dict[str, Any]:
     """Return what is known of the user that the path names. Raises NotFound."""
-    found = await insights.user(await known_user(request, insights))
-    if found is None:
+    if (found := await insights.user(await known_user(request, insights))) is None:
         raise NotFound("this user is gone")
     return found
 
