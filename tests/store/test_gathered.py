@@ -1,9 +1,19 @@
 """What gathers is written together: the outcome is that of one after the other."""
 
 import asyncio
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+
+import pytest
 
 from bot.domain import Answer, Batch, Done, Identity, Released, Status
+from bot.store import db as store_db
+from bot.store.db import Database
 from bot.store.inbox import Door
+from bot.store.migrate import migrate
 from bot.store.replies import LeaseLost, Permit, Plan
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, edit, message, revoke
@@ -139,3 +149,24 @@ async def test_an_apology_that_is_not_planned_still_tells_that_the_service_works
     plan = Plan(probe, "apology", ["sorry"], error="131051", attempts=1, works="graph")
     assert await desk.store.plan(plan) == ([], None)
     assert await desk.store.insights.circuits() == []
+
+
+@pytest.mark.parametrize(("idle_seconds", "batches"), [(-1, [5, 4]), (inf, [9])])
+async def test_after_a_pause_half_is_committed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_seconds: float, batches: list[int]
+) -> None:
+    """So turns of one length don't stay in step; without a pause there is nothing to gain by a second commit."""
+    monkeypatch.setattr(store_db, "IDLE_SECONDS", idle_seconds)
+    migrate(tmp_path / "bot.db", datetime(2026, 11, 24, tzinfo=UTC))
+    database = await Database.open(tmp_path / "bot.db")
+    seen: list[int] = []
+
+    def work(_db: sqlite3.Connection, arguments: list[int]) -> Sequence[int]:
+        seen.append(len(arguments))
+        return arguments
+
+    try:
+        assert await asyncio.gather(*(database.write_together(work, n) for n in range(9))) == list(range(9))
+    finally:
+        await database.close()
+    assert seen == batches
