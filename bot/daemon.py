@@ -69,9 +69,7 @@ class Daemon:
             stack.push_async_callback(store.close)
             self.insights = store.insights
             adopted = await store.adopt()
-            # A send, a read mark and a probe for each turn: none waits for a connection and looks like a dead service.
-            connector = aiohttp.TCPConnector(limit=2 * config.queue.concurrency + 2, keepalive_timeout=30)
-            session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+            session = await stack.enter_async_context(_session(config.queue.concurrency))
             graph = GraphClient(session, config.whatsapp)
             handler = self._handler or _openai_handler(config, self._clock)
             stack.push_async_callback(handler.close)
@@ -152,6 +150,11 @@ def _openai_handler(config: Config, clock: Clock) -> Handler:
     from bot.model.handler import OpenAIHandler  # the openai package takes half a second: only where it is used
 
     return OpenAIHandler(config.openai, clock)
+
+
+def _session(concurrency: int) -> aiohttp.ClientSession:
+    # A send, a read mark and a probe for each turn: none waits for a connection and looks like a dead service.
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * concurrency + 2, keepalive_timeout=30))
 
 
 @contextlib.contextmanager

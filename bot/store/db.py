@@ -190,7 +190,7 @@ class _Lane:
         for job in batch:
             well, value = job.outcome
             if not well and isinstance(value, sqlite3.Error) and not isinstance(value, sqlite3.IntegrityError):
-                trouble = _words(value)
+                trouble = f"{value} ({getattr(value, 'sqlite_errorname', type(value).__name__)})"
                 value = StoreUnavailable(trouble)
             _set(job.done, well, value)
         self._tell(trouble)
@@ -284,8 +284,3 @@ async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connect
         await connection.close()
         raise
     return connection
-
-
-def _words(error: sqlite3.Error) -> str:
-    name = getattr(error, "sqlite_errorname", None)
-    return f"{error} ({name})" if name else str(error)

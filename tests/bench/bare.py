@@ -72,6 +72,7 @@ def bare(config: Config, port: int) -> Iterator[tuple[rig.Running, "Synchronized
     process = context.Process(target=_serve, args=(config, port, answered, told, theirs))
     began = time.perf_counter()
     process.start()
+    theirs.close()  # so that a process that ends before it is ready ends the wait for it
     try:
         ours.recv()
         yield rig.Running(process.pid or 0, port, time.perf_counter() - began), answered, told
