@@ -1,7 +1,6 @@
 """The wake-up call between the rooms that write and those that wait: no data, only "look at the store"."""
 
 import asyncio
-import contextlib
 
 
 class Bell:
@@ -14,9 +13,12 @@ class Bell:
         """Wake whoever waits, now or when it next waits."""
         self._rung.set()
 
-    async def wait(self, timeout_seconds: float) -> None:
-        """Wait for a ring, at most so long. One waiter at a time."""
-        with contextlib.suppress(TimeoutError):
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Wait for a ring, at most so long; True when it rang. One waiter at a time."""
+        try:
             async with asyncio.timeout(timeout_seconds):
                 await self._rung.wait()
-                self._rung.clear()
+        except TimeoutError:
+            return False
+        self._rung.clear()
+        return True
