@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import math
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -52,8 +51,8 @@ class Database:
     def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
         self._writer = writer
         self._reader = reader
-        self._writes = _Lane(writer, "write", "BEGIN IMMEDIATE")
-        self._reads = _Lane(reader, "read", "BEGIN")
+        self._writes = _Lane(writer, "write", "BEGIN IMMEDIATE", halve_after=IDLE_SECONDS)
+        self._reads = _Lane(reader, "read", "BEGIN", halve_after=math.inf)
 
     @classmethod
     async def open(cls, path: Path) -> "Database":
@@ -121,10 +120,8 @@ class Database:
 class _Lane:
     """Calls gather while the last ones run, then go to their connection's thread together, one batch at a time."""
 
-    def __init__(self, connection: aiosqlite.Connection, verb: str, begin: str) -> None:
-        self._connection = connection
-        self._verb = verb
-        self._begin = begin
+    def __init__(self, connection: aiosqlite.Connection, verb: str, begin: str, *, halve_after: float) -> None:
+        self._connection, self._verb, self._begin, self._halve_after = connection, verb, begin, halve_after
         self._jobs: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._closes_at = math.inf
@@ -151,12 +148,13 @@ class _Lane:
         await self._task
 
     async def _loop(self) -> None:
+        now = asyncio.get_running_loop().time
         while True:
-            idle_since = time.monotonic()
+            idle_since = now()
             await self._wake.wait()
             self._wake.clear()
             # Turns that ended together would be committed together, and again, and nothing be worked on meanwhile.
-            halve = self._verb == "write" and time.monotonic() - idle_since > IDLE_SECONDS
+            halve = now() - idle_since > self._halve_after
             while self._jobs:
                 batch = [self._jobs.popleft() for _ in range(-(-len(self._jobs) // (1 + halve)))]
                 halve = False
