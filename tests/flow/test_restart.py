@@ -188,7 +188,7 @@ async def test_a_drain_that_ends_in_the_middle_of_a_claim_gives_back_what_it_cla
         claimed = await claim(store, free)
         if claimed[0]:
             claiming.set()
-            await asyncio.sleep(0.2)  # the commit takes its time
+            await world.eventually(lambda: world.logged("draining"))  # the commit takes its time
         return claimed
 
     monkeypatch.setattr(Store, "claim", slowly)
