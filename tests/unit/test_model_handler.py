@@ -358,7 +358,7 @@ async def test_a_slow_answer_is_given_up(emu: Emulator, build: Build, fault: str
         (429, "billing_hard_limit_reached", "", Kind.REFUSED),
         (408, None, "", Kind.LATER),
         (409, None, "", Kind.LATER),
-        (429, "rate_limit_exceeded", "You exceeded your current quota", Kind.LATER),
+        (429, "rate_limit_exceeded", "You exceeded your current quota", Kind.EVERYBODY),
         (500, "server_error", "", Kind.LATER),
         (503, None, "", Kind.LATER),
         (529, None, "", Kind.LATER),
@@ -397,7 +397,7 @@ async def test_a_page_instead_of_an_error_goes_by_its_status(emu: Emulator, buil
 @pytest.mark.parametrize(
     ("said", "kind", "code"),
     [
-        ({"error": {"code": 429, "message": "slow down"}}, Kind.LATER, "429"),
+        ({"error": {"code": 429, "message": "slow down"}}, Kind.EVERYBODY, "429"),
         ({"error": {"code": 402, "message": ""}}, Kind.REFUSED, "402"),
         (
             {"error": {"code": "invalid_prompt"}, "status": "failed", "output": []},
