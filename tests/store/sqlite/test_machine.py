@@ -263,7 +263,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Retry a failure, or all."""
         failed = self.pick(random, "SELECT id FROM outbox WHERE state = 'failed'")
         if failed is None or random.random() < 0.3:
-            self.run(self.desk.store.retry_all(who=WHO))
+            self.run(self.desk.store.retry(None, who=WHO))
             return
         try:
             assert self.run(self.desk.store.retry([failed], who=WHO)) == 1
