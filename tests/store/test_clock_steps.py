@@ -1,4 +1,4 @@
-"""The machine's clock is put right, or wrong, while the daemon is down: nobody waits for it, nothing comes too early."""
+"""The machine's clock is put right, or wrong, while the daemon is down: nobody waits for it, nothing is early."""
 
 from datetime import timedelta
 
@@ -93,7 +93,7 @@ async def test_an_open_circuit_is_tried_as_soon_as_it_would_have_been(desk: Desk
 
 
 async def test_an_apology_planned_after_the_step_belongs_to_its_turn(desk: Desk, open_desk: OpenDesk) -> None:
-    """The message began by a clock that was ahead: its apology is still what is sent next, and the model isn't asked."""
+    """The message began by a clock that was ahead: its apology is what is sent next, and the model is not asked."""
     await desk.say(ANA, "a")
     await desk.settle(await desk.lease(), Retry(1, "busy"))
     again, _ = await restart(desk, open_desk, -HOUR)
