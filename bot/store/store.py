@@ -79,7 +79,7 @@ class Store:
         def mark(db: sqlite3.Connection) -> bool:
             last = db.execute("SELECT listening_at FROM control").fetchone()[0]
             db.execute("UPDATE control SET listening_at = ?", (stamp(now),))
-            return last is not None and parse_stamp(last) < now - timedelta(seconds=DEAF_SECONDS)
+            return last is not None and not stamp(now - timedelta(seconds=DEAF_SECONDS)) <= last <= stamp(now)
 
         return await self._db.keep(mark)
 
