@@ -102,6 +102,10 @@ class Process:
         self.send(signal_)
         return await self.ended(seconds)
 
+    def terminate(self) -> None:
+        """Ask it to end, as systemd does."""
+        self.send(signal.SIGTERM)
+
     def send_kill(self) -> None:
         """End it as a power cut would, as far as the process is concerned."""
         self.send(signal.SIGKILL)
