@@ -9,7 +9,7 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fmt bench lock clean
+.PHONY: help setup run test fmt bench fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ fmt: setup ## sort imports, fix what can be fixed, format
 
 bench: setup ## measure: tests/bench, ratios from one run
 	@$(BIN)/python -m tests.bench
+
+fuzz: setup ## throw N (20000) spoiled webhooks of a SEED (any) at a real daemon; 0 failures wanted
+	@$(BIN)/python -m tests.fuzz $(if $(N),-n $(N)) $(if $(SEED),--seed $(SEED))
 
 lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
 	@$(PYTHON) -m venv --clear $(UV_ENV)
