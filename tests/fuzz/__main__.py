@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.fuzz.payload import make
 from tests.fuzz.run import Report, fuzz
 from tests.fuzz.shrink import shrink
 
@@ -30,7 +31,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bot-fuzz-") as temporary:
         report = asyncio.run(fuzz(arguments.folder or Path(temporary), arguments.seed, numbers, samples))
     print(told(report))
-    for payload in list(report.suspects.values())[:SHRUNK_MOST]:
+    for suspect in list(report.suspects.values())[:SHRUNK_MOST]:
+        payload = make(report.seed, suspect.number, suspect.now, samples)
         small = asyncio.run(shrink(payload))
         alone = "taken when sent alone" if small is None else f"as small as it got ({len(small)} bytes)"
         body = payload.body if small is None else small

@@ -9,6 +9,9 @@ from tests.fuzz.written import Pairs, Raw
 
 Tree = Any
 Place = tuple[Any, Any]  # a container and the key or index in it
+MOST_DIGITS = 4000  # that Python turns into a number
+MOST_WEIGHT = 200_000  # characters and members; beyond it nothing is multiplied any more
+GROWING = {"a box around", "an item repeated", "a part elsewhere", "a long string"}
 MOST_NESTED = 400  # levels that any parser takes; what is nested deeper may be refused
 
 NUMBERS: tuple[Any, ...] = (
@@ -41,7 +44,9 @@ def spoil(tree: Tree, dice: random.Random) -> str:
     places = list(_places(tree))
     if not places:
         return "nothing to spoil"
-    name = dice.choice(list(MUTATIONS))
+    weight = sum(len(held) if isinstance(held := holder[key], str) else 1 for holder, key in places)
+    names = [name for name in MUTATIONS if weight < MOST_WEIGHT or name not in GROWING]
+    name = dice.choice(names)
     holder, key = dice.choice(places)
     MUTATIONS[name](holder, key, dice, places)
     return name
@@ -81,7 +86,7 @@ def _unbox(holder: Any, key: Any, dice: random.Random, _: list[Place]) -> None:
 
 def _other_type(holder: Any, key: Any, dice: random.Random, _: list[Place]) -> None:
     held = holder[key]
-    if isinstance(held, str) and held.isascii() and held.isdecimal():
+    if isinstance(held, str) and held.isascii() and held.isdecimal() and len(held) < MOST_DIGITS:
         holder[key] = int(held)
     elif isinstance(held, dict | list):
         holder[key] = "a string"

@@ -22,6 +22,17 @@ AGAIN = 5  # tries of a POST that is answered 503, as Meta makes them
 DRAIN_SECONDS = 120.0
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What is kept of a payload; the rest is made again from `now` (Unix) and the number."""
+
+    number: int
+    now: int
+    kind: str
+    neighbour: bool
+    status: int
+
+
 @dataclass(slots=True)
 class Report:
     """What a run came to; `failures` say what went wrong and, where that is known, with which payload."""
@@ -36,13 +47,13 @@ class Report:
     messages: int = 0  # that the file holds in the end
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
-    suspects: dict[int, Payload] = field(default_factory=dict)
+    suspects: dict[int, Posted] = field(default_factory=dict)
 
-    def fail(self, what: str, payload: Payload | None = None) -> None:
+    def fail(self, what: str, about: Posted | None = None) -> None:
         """Note that something went wrong."""
-        self.failures.append(f"payload {payload.number} ({payload.kind}): {what}" if payload else what)
-        if payload is not None:
-            self.suspects[payload.number] = payload
+        self.failures.append(f"payload {about.number} ({about.kind}): {what}" if about else what)
+        if about is not None:
+            self.suspects[about.number] = about
 
 
 @contextlib.asynccontextmanager
@@ -64,6 +75,7 @@ def served(folder: Path, emu: Emulator):
         "LIMITS__ANSWERS_PER_USER_PER_HOUR": 0,
         "LIMITS__ANSWERS_PER_USER_PER_DAY": 0,
         "QUEUE__BACKOFF_BASE_SECONDS": 0.05,
+        "OPENAI__HISTORY_CHARACTERS": 2000,  # the journal keeps each request
     }
     with rig.daemon(folder, emu.url, settings=told) as running:
         emu.settings.webhook_url = f"http://127.0.0.1:{running.port}/webhook"
@@ -75,33 +87,34 @@ async def fuzz(folder: Path, seed: int, numbers: Iterable[int], samples: Sequenc
     report, began = Report(seed), time.monotonic()
     async with emulated() as emu:
         with served(folder, emu) as admin_url:
-            taken = await _post_all(emu, report, numbers, samples)
+            posted = await _post_all(emu, report, numbers, samples)
             await _settled(folder, report)
             await looked_at_from_outside(admin_url, report.fail)
-        _judge_neighbours(emu, report, taken)
+        _judge_neighbours(emu, report, posted)
     _judge_log(folder, report)
     report.messages = wrong_in_the_file(folder / "bot.db", report.fail)
     report.seconds = time.monotonic() - began
     return report
 
 
-async def _post_all(
-    emu: Emulator, report: Report, numbers: Iterable[int], samples: Sequence[bytes]
-) -> dict[int, tuple[Payload, int]]:
+async def _post_all(emu: Emulator, report: Report, numbers: Iterable[int], samples: Sequence[bytes]) -> list[Posted]:
     """Post everything, a few at once; return how each was answered in the end."""
-    left, taken = iter(numbers), {}
+    left, posted = iter(numbers), []
 
     async def work() -> None:
         for number in left:
-            payload = make(report.seed, number, int(time.time()), samples)
+            payload = make(report.seed, number, now := int(time.time()), samples)
             status = await _post(emu, report, payload)
-            taken[number] = (payload, status)
+            posted.append(Posted(number, now, payload.kind, payload.neighbour, status))
+            if status not in payload.allowed or status == 503:
+                expected = "/".join(map(str, sorted(payload.allowed - {503})))
+                report.fail(f"answered {status or 'not at all'}, not {expected}", posted[-1])
             report.kinds[payload.kind] += 1
             report.mutations.update(payload.mutations)
             await asyncio.sleep(0)
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-    return taken
+    return posted
 
 
 async def _post(emu: Emulator, report: Report, payload: Payload) -> int:
@@ -116,9 +129,6 @@ async def _post(emu: Emulator, report: Report, payload: Payload) -> int:
         report.statuses[payload.kind, status] += 1
         if status != 503:
             break
-    if status not in payload.allowed or status == 503:
-        expected = "/".join(map(str, sorted(payload.allowed - {503})))
-        report.fail(f"answered {status or 'not at all'}, not {expected}", payload)
     return status
 
 
@@ -132,21 +142,17 @@ async def _settled(folder: Path, report: Report) -> None:
         report.fail(f"messages are not decided: {late}")
 
 
-def _judge_neighbours(emu: Emulator, report: Report, taken: dict[int, tuple[Payload, int]]) -> None:
+def _judge_neighbours(emu: Emulator, report: Report, posted: list[Posted]) -> None:
     accepted = [entry for entry in emu.log.of("graph.send") if entry.accepted]
     answers = Counter((entry.user, entry.text) for entry in accepted)
-    for number, (payload, status) in taken.items():
-        if not payload.neighbour:
-            continue
-        text = f"answer to: {people.neighbour_text(number)}"
-        times = answers[people.neighbour_phone(number), text]
-        if status == 200:
-            report.neighbours += 1
-            report.answered += times == 1
-        else:
-            report.strangers += 1
-        if times != (status == 200):
-            report.fail(f"was answered {status}, its good neighbour {times} times", payload)
+    for one in filter(lambda one: one.neighbour, posted):
+        text = f"answer to: {people.neighbour_text(one.number)}"
+        times, taken = answers[people.neighbour_phone(one.number), text], one.status == 200
+        report.neighbours += taken
+        report.answered += taken and times == 1
+        report.strangers += not taken
+        if times != taken:
+            report.fail(f"was answered {one.status}, its good neighbour {times} times", one)
 
 
 def _judge_log(folder: Path, report: Report) -> None:
