@@ -150,6 +150,9 @@ def _ended(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
             process.kill()
             process.wait()
             raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def free_port() -> int:
