@@ -79,17 +79,17 @@ RULES = (
     Rule("lag_p95", "ms", 1.5, 10),
     Rule("depth", "", 1.5, 20),
 )
-# For half a minute on a machine that does other things: still warming up, few samples. It finds what runs away.
+# For half a minute beside other work on the machine: still warming up, few samples. It finds what runs away.
 SHORT_RULES = (
     Rule("rss_mb", "MB", 1.0, 12),
     Rule("descriptors", "", 1.25, 40),
     Rule("wal_mb", "MB", 1.0, 20),
-    Rule("ack_p50", "ms", 3, 100),
-    Rule("ack_p95", "ms", 3, 500),
-    Rule("answer_p50", "ms", 3, 2000),
-    Rule("lag_p50", "ms", 3, 50),
-    Rule("lag_p95", "ms", 3, 500),
-    Rule("depth", "", 2, 100),
+    Rule("ack_p50", "ms", 3, 500),
+    Rule("ack_p95", "ms", 3, 2000),
+    Rule("answer_p50", "ms", 3, 5000),
+    Rule("lag_p50", "ms", 3, 200),
+    Rule("lag_p95", "ms", 3, 1000),
+    Rule("depth", "", 2, 200),
 )
 HEAD = (
     "  n   RSS  desc   WAL     db answered  ack p50  p95   answer p50    p95  lag p50    p95 depth",
