@@ -1,6 +1,7 @@
 """Post signed webhooks as Meta does: concurrently, again with backoff until answered 200, each within its own task."""
 
 import asyncio
+import io
 import random
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from bot.emulator.journal import Journal
 from bot.emulator.settings import Settings, StatusPlan
 
 LONGEST_PAUSE_SECONDS = 30.0
+LARGE_BYTES = 2**20  # which aiohttp doesn't want to write in one go
 HEADERS = {"Content-Type": "application/json", "User-Agent": "facebookexternalua"}
 
 
@@ -152,8 +154,9 @@ class Deliveries:
         if self._session is None or not self._settings.webhook_url:
             return 0
         timeout = ClientTimeout(total=self._settings.delivery_timeout_seconds)
+        data = io.BytesIO(body) if len(body) > LARGE_BYTES else body
         async with self._session.post(
-            self._settings.webhook_url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            self._settings.webhook_url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             await response.read()
             return response.status
