@@ -71,7 +71,7 @@ class Deliveries:
         }
         status = 0
         try:
-            status = await self._post(body, signed)
+            status, entry.retry_after = await self._post(body, signed)
         except (TimeoutError, ClientError, OSError):
             pass  # nobody answers: as for any answer but 200, whoever called decides what follows
         finally:
@@ -150,16 +150,16 @@ class Deliveries:
             **parts,
         )
 
-    async def _post(self, body: bytes, headers: Mapping[str, str]) -> int:
+    async def _post(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
         if self._session is None or not self._settings.webhook_url:
-            return 0
+            return 0, ""
         timeout = ClientTimeout(total=self._settings.delivery_timeout_seconds)
         data = io.BytesIO(body) if len(body) > LARGE_BYTES else body
         async with self._session.post(
             self._settings.webhook_url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             await response.read()
-            return response.status
+            return response.status, response.headers.get("Retry-After", "")
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -34,6 +34,7 @@ class Entry:
     status: int = 0  # HTTP status answered; 0: none
     code: int | str = 0  # error code answered
     fault: str = ""  # kind of the fault that hit it
+    retry_after: str = ""  # what a webhook's answer said by this header
 
 
 class Journal:
