@@ -116,7 +116,7 @@ def retry(path: Path, ids: tuple[int, ...], *, every: bool) -> None:
     """Put failed messages back into the queue, by the IDs that `bot failures` shows."""
     if bool(ids) == every:
         raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), or --all.")
-    retried = _on_store(load(path), lambda store, _: store.retry_all(who=WHO) if every else store.retry(ids, who=WHO))
+    retried = _on_store(load(path), lambda store, _: store.retry(None if every else ids, who=WHO))
     click.echo(f"Messages back in the queue: {retried}.")
 
 

@@ -2,10 +2,10 @@
 
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
-from bot.clock import Clock, parse_stamp, stamp
+from bot.clock import Clock, stamp
 from bot.store.db import Database
 from bot.store.operators import WINDOW
 from bot.store.turns import Budget
@@ -15,10 +15,11 @@ T = TypeVar("T")
 CONVERSATION_MOST = 100
 LONGEST_ID = 140  # a business-scoped id has up to 135 characters
 
-_USERS = """
+# NULL where there is none, or a hand edit went wrong.
+_OLDEST = "max(0.0, round((julianday(:now) - julianday(min(received_at))) * 86400, 3))"
+_USERS = f"""
 SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth,
-       (SELECT min(o.received_at) FROM outbox o
-         WHERE o.user_id = u.id AND o.finished_at IS NULL) AS oldest_age_seconds,
+       (SELECT {_OLDEST} FROM outbox o WHERE o.user_id = u.id AND o.finished_at IS NULL) AS oldest_age_seconds,
        CASE WHEN EXISTS (SELECT 1 FROM outbox l WHERE l.user_id = u.id AND l.state = 'leased') THEN 'leased'
             WHEN u.paused_at IS NOT NULL THEN 'paused'
             WHEN u.depth = 0 THEN 'idle'
@@ -49,12 +50,12 @@ SELECT at, direction, kind, type, body, state, delivery, error, message_id, wami
          delivery, error, outbox_id, wamid
     FROM (SELECT * FROM replies WHERE user_id = :id ORDER BY planned_at DESC LIMIT :most))
  ORDER BY place, direction, message_id, part"""
-_STATS = """
+_STATS = f"""
 SELECT depth AS totalMessages, (SELECT count(*) FROM users WHERE depth > 0) AS activeUsers, :now AS timestamp,
        depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS pending,
        (SELECT count(*) FROM outbox WHERE state = 'leased') AS leased,
        (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed, paused_at IS NOT NULL AS paused,
-       (SELECT min(received_at) FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
+       (SELECT {_OLDEST} FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
   FROM control"""
 _CIRCUITS = """
 SELECT service, reason, code, opened_at, probe_at, iif(service = 'graph', 'WhatsApp', 'The model')
@@ -160,18 +161,5 @@ class Insights:
 def _rows(db: sqlite3.Connection, query: str, now: datetime, **values: object) -> list[Row]:
     cursor = db.execute(query, {"now": stamp(now), "window": stamp(now - WINDOW), **values})
     names = [column[0] for column in cursor.description]
-    return [{name: _shaped(name, value, now) for name, value in zip(names, row, strict=True)} for row in cursor]
-
-
-def _shaped(name: str, value: Any, now: datetime) -> Any:
-    """Turn what SQLite has no type for into what JSON has one for."""
-    if name in ("paused", "retryable"):
-        return bool(value)
-    return _age(value, now) if name in ("oldest_age_seconds", "oldestAgeSeconds") else value
-
-
-def _age(text: str | None, now: datetime) -> float | None:
-    try:
-        return max(0.0, round((now - parse_stamp(text or "")) / timedelta(seconds=1), 3))
-    except ValueError:  # none, or a hand edit gone wrong
-        return None
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    return [row | {name: bool(row[name]) for name in ("paused", "retryable") if name in row} for row in rows]

@@ -44,9 +44,8 @@ class Api:
     async def retry(self, request: web.Request) -> web.Response:
         """Put failed messages back: the one in the path, those of `{"ids": [7, 8]}`, or all that can be."""
         ids, who = await wire.wanted_ids(request), _who(request)
-        retried = await (self._store.retry_all(who=who) if ids is None else self._store.retry(ids, who=who))
         about = {"user": "everybody"} if ids is None else {"ids": ids[:20]}
-        return self._done(request, "retried", about, retried=retried)
+        return self._done(request, "retried", about, retried=await self._store.retry(ids, who=who))
 
     async def steer(self, request: web.Request) -> web.Response:
         """Pause, resume or clear the user that the path names; everybody where it names none."""

@@ -62,7 +62,7 @@ async def everything(desk: Desk) -> None:
     ana = await desk.id_of(ANA)
     await desk.store.standing(ana, 20, 24_000)
     await desk.store.listening()
-    await desk.store.retry_all(who="test")
+    await desk.store.retry(None, who="test")
     await desk.store.pause(ana, who="test")
     await desk.store.resume(ana, skip=True, who="test")
     await desk.store.pause(None, who="test")
