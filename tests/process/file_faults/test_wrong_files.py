@@ -15,6 +15,7 @@ from bot.emulator import Emulator
 from tests.process.file_faults.judge import messages_posted
 from tests.process.harness import Bot, Process, until
 from tests.process.test_kill import assert_answered_once_in_order
+from tests.process.test_refusals import refused
 
 ANA, LUIS = "34600111222", "34600333444"
 NOTICED_SECONDS = 5.0  # a look each second
@@ -92,3 +93,85 @@ async def test_a_database_that_somebody_moves_ends_the_daemon(bot: Bot, emu: Emu
     await emu.say(ANA, "two")
     await until(lambda: not bot.waiting())
     assert_answered_once_in_order(emu, {ANA: ["one", "two"]})
+
+
+@pytest.mark.parametrize("table", ["outbox", "replies"])
+async def test_a_damaged_page_ends_the_daemon_with_a_sentence(bot: Bot, emu: Emulator, table: str) -> None:
+    """Found at the start or when it is first read: no 200 for what isn't stored, no tries for ever, no traces."""
+    process = await bot.start()
+    await emu.say(ANA, "one")
+    await until(lambda: not bot.waiting())
+    assert await process.stop() == 0
+    sound = bot.database.read_bytes()
+    ((page,),) = bot.sql("SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
+    ((size,),) = bot.sql("PRAGMA page_size")
+    with bot.database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+    process = await bot.launch()
+    later = asyncio.create_task(emu.say(ANA, "two"))
+    await ended_with(process, "bot.db is damaged", "malformed", "docs/sqlite.md")
+    if later.done():  # it needed nothing of that page
+        assert bot.states() == {"one": "done", "two": "leased"}
+        return
+    bot.database.write_bytes(sound)
+    await bot.start()
+    await later
+    await until(lambda: not bot.waiting())
+    assert_answered_once_in_order(emu, {ANA: ["one", "two"]})
+
+
+async def test_a_page_that_is_damaged_while_it_runs_ends_the_daemon(bot: Bot, emu: Emulator) -> None:
+    """Another program writes into the file: what was acknowledged by then is answered or still there, nothing more."""
+    process = await bot.start()
+    for text in ("one", "two"):
+        await emu.say(ANA, text)
+    await until(lambda: not bot.waiting())
+    with contextlib.closing(sqlite3.connect(bot.database)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    sound = bot.database.read_bytes()
+    bot.database.write_bytes(sound[:4096] + b"\xa5" * (len(sound) - 4096))
+    later = asyncio.create_task(emu.say(LUIS, "three"))
+    await ended_with(process, "bot.db is damaged", "docs/sqlite.md")
+    assert not later.done()
+    for leftover in bot.folder.glob("bot.db-*"):
+        leftover.unlink()
+    bot.database.write_bytes(sound)
+    await bot.start()
+    await later
+    await until(lambda: not bot.waiting())
+    assert_answered_once_in_order(emu, {ANA: ["one", "two"], LUIS: ["three"]})
+
+
+@pytest.mark.parametrize("bytes_left", [100, 4096, -4096])
+async def test_a_truncated_file_is_refused(bot: Bot, emu: Emulator, bytes_left: int) -> None:
+    """A start says so in one sentence and changes nothing: what is left may be worth something to `.recover`."""
+    process = await bot.start()
+    await emu.say(ANA, "one")
+    await until(lambda: not bot.waiting())
+    assert await process.stop() == 0
+    bot.database.write_bytes(bot.database.read_bytes()[:bytes_left])
+    await refused(bot, str(bot.database), "malformed")
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_an_empty_file_beside_a_wal_is_refused(bot: Bot, emu: Emulator, there: bool) -> None:
+    """SQLite would delete the WAL, which may hold all that there is: a young database stands in it alone."""
+    process = await bot.start()
+    await emu.say(ANA, "one")
+    await until(lambda: not bot.waiting())
+    await process.kill()
+    if there:
+        bot.database.write_bytes(b"")
+    else:
+        bot.database.unlink()
+    await refused(bot, "bot.db-wal", "put it back")
+
+
+async def test_an_empty_file_is_a_new_database(bot: Bot, emu: Emulator) -> None:
+    """Somebody made it beforehand, to give it an owner."""
+    bot.database.touch()
+    await bot.start()
+    await emu.say(ANA, "one")
+    await until(lambda: not bot.waiting())
+    assert_answered_once_in_order(emu, {ANA: ["one"]})
