@@ -20,7 +20,7 @@ from bot.bell import Bell
 from bot.clock import Clock
 from bot.config import Config
 from bot.domain import Handler
-from bot.errors import StartError
+from bot.errors import StartError, StoreUnavailable
 from bot.janitor import keep_house
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
@@ -50,6 +50,7 @@ class Daemon:
         self._config, self._clock, self._handler = config, clock or Clock(), handler
         self.reasons = {"start": "starting"}  # why messages can't be answered that only the process knows
         self.insights: Insights
+        self.broken: asyncio.Future[str]  # the file can't be used any more: why
         self.public_url = self.admin_url = ""
 
     @contextlib.asynccontextmanager
@@ -67,7 +68,7 @@ class Daemon:
             bell = Bell()
             store = await self._open_store()
             stack.push_async_callback(store.close)
-            self.insights = store.insights
+            self.insights, self.broken = store.insights, store.broken
             adopted = await store.adopt()
             session = await stack.enter_async_context(_session(config.queue.concurrency))
             graph = GraphClient(session, config.whatsapp)
@@ -132,13 +133,13 @@ async def _run(config: Config) -> None:
 
 
 async def _serve(config: Config) -> None:
-    async with Daemon(config).running():
+    async with Daemon(config).running() as daemon:
         # What was imported and built lives as long as the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         try:
-            await asyncio.Event().wait()
+            raise StoreUnavailable(await asyncio.shield(daemon.broken))
         except asyncio.CancelledError:
             # It did its work; Debian 12's Python 3.11.2 would take it for every later asyncio.timeout of the drain's.
             task = asyncio.current_task()
@@ -206,5 +207,5 @@ async def _owned(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         (ended,) = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(ended, Exception):
+        if isinstance(ended, Exception) and not isinstance(ended, StoreUnavailable):
             log.error("a side task broke", exc_info=ended)

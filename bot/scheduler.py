@@ -83,6 +83,8 @@ class Scheduler:
     async def _claim(self, free: int) -> tuple[Sequence[Lease], datetime | None]:
         try:
             return await self._store.claim(free) if free > 0 else ((), None)
+        except StoreUnavailable:  # the daemon is about to end
+            return (), None
         except Exception:  # a row that somebody edited into nonsense: it may be right at the next look
             log.exception("claim broke")
             return (), None

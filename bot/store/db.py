@@ -14,6 +14,7 @@ import aiosqlite
 import structlog
 
 from bot.errors import StoreUnavailable
+from bot.store.damage import Broken, OpenFiles, touch, unavailable
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -48,11 +49,11 @@ class Database:
     Few statements make it fast: each step of one lets the other threads have the interpreter, and waits to get it back.
     """
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
-        self._writer = writer
-        self._reader = reader
-        self._writes = _Lane(writer, "write", "BEGIN IMMEDIATE", halve_after=IDLE_SECONDS)
-        self._reads = _Lane(reader, "read", "BEGIN", halve_after=math.inf)
+    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, path: Path) -> None:
+        self._writer, self._reader = writer, reader
+        self.broken: asyncio.Future[str] = asyncio.Future()  # done, with a sentence, once the file can't be used
+        self._writes = _Lane(writer, "write", path, self.broken, halve_after=IDLE_SECONDS)
+        self._reads = _Lane(reader, "read", path, self.broken, halve_after=math.inf)
 
     @classmethod
     async def open(cls, path: Path) -> "Database":
@@ -63,7 +64,7 @@ class Database:
         except BaseException:  # whatever it was, leave no thread behind
             await writer.close()
             raise
-        return cls(writer, reader)
+        return cls(writer, reader, path)
 
     @property
     def trouble(self) -> str | None:
@@ -96,7 +97,7 @@ class Database:
             try:
                 return await self.write_together(bulk, argument)
             except StoreUnavailable:
-                if self._writes.closing:
+                if self._writes.closing or self.broken.done():
                     raise
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
 
@@ -120,8 +121,11 @@ class Database:
 class _Lane:
     """Calls gather while the last ones run, then go to their connection's thread together, one batch at a time."""
 
-    def __init__(self, connection: aiosqlite.Connection, verb: str, begin: str, *, halve_after: float) -> None:
-        self._connection, self._verb, self._begin, self._halve_after = connection, verb, begin, halve_after
+    def __init__(self, connection: Any, verb: str, path: Path, broken: asyncio.Future[str], *, halve_after: float):
+        self._connection: aiosqlite.Connection = connection
+        self._verb, self._path, self._broken, self._halve_after = verb, path, broken, halve_after
+        self._begin = "BEGIN IMMEDIATE" if verb == "write" else "BEGIN"
+        self._files = OpenFiles(path)
         self._jobs: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._closes_at = math.inf
@@ -133,8 +137,8 @@ class _Lane:
         """Hand a call over."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
-        if self.closing:
-            done.set_exception(StoreUnavailable("the store is closing"))
+        if self.closing or self._broken.done():
+            done.set_exception(StoreUnavailable(self.trouble or "the store is closing"))
             return done
         self._jobs.append(_Job(bulk, argument, done, loop.time() + give_up_seconds))
         self._wake.set()
@@ -158,8 +162,8 @@ class _Lane:
             while self._jobs:
                 batch = [self._jobs.popleft() for _ in range(-(-len(self._jobs) // (1 + halve)))]
                 halve = False
-                if self.trouble and self._verb == "write":  # a COMMIT that writes nothing would prove nothing
-                    batch.append(_Job(_each, _touch, asyncio.Future(), 0.0))
+                if self.trouble and self._verb == "write":
+                    batch.append(_Job(_each, touch, asyncio.Future(), 0.0))
                     batch[-1].done.cancel()  # nobody waits for it
                 try:
                     waiting = await self._connection._execute(_run_batch, self._connection._conn, batch, self._begin)
@@ -167,6 +171,12 @@ class _Lane:
                     waiting = []
                     for job in batch:
                         job.outcome = (False, error)
+                if self._verb == "write" and (missed := self._files.missed()):
+                    with contextlib.suppress(sqlite3.Error):  # what only a WAL without a name holds
+                        await self._connection.execute_fetchall("PRAGMA wal_checkpoint")
+                    waiting = []
+                    for job in batch:
+                        job.outcome = (False, missed)
                 self._resolve(batch[: len(batch) - len(waiting)])
                 if waiting:
                     self._tell(LOCKED)
@@ -187,17 +197,20 @@ class _Lane:
     def _resolve(self, batch: list[_Job]) -> None:
         if not batch:
             return
-        trouble = None
+        trouble: StoreUnavailable | None = None
         for job in batch:
             well, value = job.outcome
             if not well and isinstance(value, sqlite3.Error) and not isinstance(value, sqlite3.IntegrityError):
-                trouble = f"{value} ({getattr(value, 'sqlite_errorname', type(value).__name__)})"
-                value = StoreUnavailable(trouble)
+                value = unavailable(value, self._path)
+            if isinstance(value, StoreUnavailable):
+                trouble = value
             _set(job.done, well, value)
-        self._tell(trouble)
+        self._tell(str(trouble) if trouble else None)
+        if isinstance(trouble, Broken):
+            _set(self._broken, True, str(trouble))
 
     def _tell(self, trouble: str | None) -> None:
-        if trouble != self.trouble:
+        if trouble != self.trouble and not self._broken.done():
             self.trouble = trouble
             if trouble:
                 log.error(f"store can't {self._verb}", reason=trouble)
@@ -216,12 +229,6 @@ def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:
 
 def _each(db: sqlite3.Connection, works: list[Callable[[sqlite3.Connection], T]]) -> list[T]:
     return [work(db) for work in works]
-
-
-def _touch(db: sqlite3.Connection) -> None:
-    db.execute(
-        f"PRAGMA user_version = {db.execute('PRAGMA user_version').fetchone()[0]}"
-    )  # writes, and changes nothing
 
 
 def _run_batch(connection: sqlite3.Connection, batch: list[_Job], begin: str) -> list[_Job]:
