@@ -78,7 +78,7 @@ class Turn:
 
     async def _within_limits(self, lease: Lease) -> Outcome:
         now, limits, replies, openai = self._clock.now(), self._config.limits, self._config.replies, self._config.openai
-        standing = await self._store.standing(lease.user_id, openai.history_messages, openai.history_characters)
+        standing = await self._store.standing(lease.messages[0].id, openai.history_messages, openai.history_characters)
         if 0 < limits.answers_per_user_per_hour <= standing.answers_hour:
             return Released(pause=True, reason="limit_per_hour")
         if 0 < limits.answers_per_user_per_day <= standing.answers_day:

@@ -135,9 +135,9 @@ class Store:
         """Store that a send was refused: the part is planned again, or failed for good."""
         await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
 
-    async def standing(self, user_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
-        """Return what a user had already, and their newest utterances, oldest first, within both bounds."""
-        return await self._db.read_together(self._standings, (user_id, messages, characters))
+    async def standing(self, message_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
+        """Return what a message's user had already, and their newest utterances, oldest first, within both bounds."""
+        return await self._db.read_together(self._standings, (message_id, messages, characters))
 
     async def prune(self, keep_days: int, most: int) -> int:
         """Delete up to `most` messages that were decided over `keep_days` ago, with all that hangs on them."""

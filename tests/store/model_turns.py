@@ -92,6 +92,13 @@ class Turns:
             ends = [InDoubt(later, service="graph"), Released()] if turn.sending else outcomes
             self.settle(turn, random.choice(ends), random)
 
+    def fail_together(self, random: Random) -> None:
+        """A service fails whoever asks it: with the third person it is an outage, and nobody has to wait for it."""
+        service = random.choice(["graph", "model"])
+        self.take(self.run(self.desk.claim(SLOTS)), SLOTS)
+        for turn in [turn for turn in self.turns if not turn.sending]:
+            self.settle(turn, Retry(20, "busy", service=service), random)
+
     def answer(self, random: Random) -> None:
         """A turn answers, or goes on answering, part by part."""
         idle = [turn for turn in self.turns if not turn.sending]
@@ -146,6 +153,13 @@ class Turns:
         self.expected.crash(self.clock.now(), timedelta(seconds=max(0.0, -step)))
         self.dead, self.turns = self.dead + self.turns, []
         self.desk.tick()
+
+    def crash_again_and_again(self, random: Random) -> None:
+        """Whatever is tried first kills the process, twice: suspects are tried one at a time from then on."""
+        for _ in range(2):
+            self.take(self.run(self.desk.claim(SLOTS)), SLOTS)
+            self.crash(random)
+        self.take(self.run(self.desk.claim(SLOTS)), SLOTS)
 
     def hear_the_dead(self, random: Random) -> None:
         """A turn of a process that is gone says how it ended: whoever no longer holds the row changes nothing."""

@@ -110,10 +110,9 @@ async def test_the_limits_count_an_hour_once(desk: Desk, open_desk: OpenDesk) ->
     await desk.say(ANA, "a")
     await desk.serve(await desk.lease(), "answer")
     again, _ = await restart(desk, open_desk, -HOUR)
-    user = await again.id_of(ANA)
-    assert (await again.store.standing(user)).answers_hour == 1
+    assert (await again.standing(ANA)).answers_hour == 1
     again.tick(HOUR)
-    assert (await again.store.standing(user)).answers_hour == 0
+    assert (await again.standing(ANA)).answers_hour == 0
 
 
 async def test_the_conversation_keeps_its_order(desk: Desk, open_desk: OpenDesk) -> None:
