@@ -62,7 +62,11 @@ def migrate(path: Path, now: datetime) -> list[str]:
     known = known_migrations()
     if _is_closed(path):
         raise StartError(f"{path} can't be written: run as the user that owns it, or name another in store.url")
-<<<<<<< HEAD
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.is_file() and wal.stat().st_size and not (path.is_file() and path.stat().st_size):
+        raise StartError(
+            f"{path} is empty or gone, {wal} isn't: put it back, or move both away (SQLite would delete it)"
+        )
     with _opened(path, "rwc") as connection:
         version = _version(connection, path)
         _check_history(connection, known, version)
@@ -76,13 +80,6 @@ def migrate(path: Path, now: datetime) -> list[str]:
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-=======
-    wal = path.with_name(f"{path.name}-wal")
-    if wal.is_file() and wal.stat().st_size and not (path.is_file() and path.stat().st_size):
-        raise StartError(
-            f"{path} is empty or gone, {wal} isn't: put it back, or move both away (SQLite would delete it)"
-        )
->>>>>>> ef2678ce21bfd967ce3aaa01f32cb4a588050b06
     try:
         uri = f"{path.absolute().as_uri()}?mode={mode}"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)) as connection:
