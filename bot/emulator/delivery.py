@@ -64,11 +64,7 @@ class Deliveries:
         body = payload if isinstance(payload, bytes) else payloads.encode(payload)
         wamids = _wamids(payload)
         entry = self._journal.begin("webhook", wamid=" ".join(wamids), request=payload)
-        signed = {
-            **HEADERS,
-            "X-Hub-Signature-256": payloads.sign(self._settings.app_secret, body),
-            **(headers or {}),
-        }
+        signed = {**HEADERS, "X-Hub-Signature-256": payloads.sign(self._settings.app_secret, body), **(headers or {})}
         status = 0
         try:
             status, entry.retry_after = await self._post(body, signed)
@@ -144,10 +140,7 @@ class Deliveries:
         """Make a webhook of this business number."""
         known = self._settings
         return payloads.webhook(
-            known.phone_number_id,
-            display_phone_number=known.display_phone_number,
-            waba_id=known.waba_id,
-            **parts,
+            known.phone_number_id, display_phone_number=known.display_phone_number, waba_id=known.waba_id, **parts
         )
 
     async def _post(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:

@@ -14,7 +14,7 @@ import aiosqlite
 import structlog
 
 from bot.errors import StoreUnavailable
-from bot.store.damage import Broken, OpenFiles, touch, unavailable
+from bot.store.damage import Broken, missed, open_files, touch, unavailable
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -125,7 +125,7 @@ class _Lane:
         self._connection: aiosqlite.Connection = connection
         self._verb, self._path, self._broken, self._halve_after = verb, path, broken, halve_after
         self._begin = "BEGIN IMMEDIATE" if verb == "write" else "BEGIN"
-        self._files = OpenFiles(path)
+        self._files = open_files(path)
         self._jobs: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._closes_at = math.inf
@@ -171,12 +171,12 @@ class _Lane:
                     waiting = []
                     for job in batch:
                         job.outcome = (False, error)
-                if self._verb == "write" and (missed := self._files.missed()):
+                if self._verb == "write" and (gone := missed(self._files)):
                     with contextlib.suppress(sqlite3.Error):  # what only a WAL without a name holds
                         await self._connection.execute_fetchall("PRAGMA wal_checkpoint")
                     waiting = []
                     for job in batch:
-                        job.outcome = (False, missed)
+                        job.outcome = (False, gone)
                 self._resolve(batch[: len(batch) - len(waiting)])
                 if waiting:
                     self._tell(LOCKED)

@@ -74,8 +74,8 @@ class Plan:
     lease: Lease
     kind: ReplyKind
     bodies: Sequence[str]
-    begin: bool = False
     error: str | None = None
+    begin: bool = False
     answer: Answer | None = None
     duration_ms: int = 0
     notice: Literal["noticed_at", "limited_at"] | None = None

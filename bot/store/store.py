@@ -1,6 +1,5 @@
 """The store's verbs, as the rest of the house speaks them. A second store has the same and passes the same tests."""
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -41,6 +40,7 @@ class Store:
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
         self._settle_all = self._settle_together
+        self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
         self.insights = Insights(database, clock, self._budget)
 
     @classmethod
@@ -63,11 +63,6 @@ class Store:
     def trouble(self) -> str | None:
         """Why the last write failed, in words; None while all is well."""
         return self._db.trouble
-
-    @property
-    def broken(self) -> asyncio.Future[str]:
-        """Done when the file can't be used any more, with the sentence that says why."""
-        return self._db.broken
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""

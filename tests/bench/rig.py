@@ -103,10 +103,7 @@ def daemon(
         environment |= env or {}
         command = [*prefix, sys.executable, "-m", "bot", "run", "--config", str(folder / "bot.toml")]
         began = time.perf_counter()
-        with (
-            log.open("w") as lines,
-            _ended(subprocess.Popen(command, env=environment, stderr=lines)) as process,
-        ):
+        with log.open("w") as lines, _ended(subprocess.Popen(command, env=environment, stderr=lines)) as process:
             if cpus:
                 os.sched_setaffinity(process.pid, cpus)
             while not _told(ready):

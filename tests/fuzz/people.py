@@ -61,10 +61,7 @@ def neighbour_text(number: int) -> str:
 def neighbour(seed: int, number: int, now: int) -> Json:
     """Write the good neighbour's message."""
     return payloads.text_message(
-        body=neighbour_text(number),
-        wa_id=neighbour_phone(number),
-        wamid=neighbour_wamid(seed, number),
-        timestamp=now,
+        body=neighbour_text(number), wa_id=neighbour_phone(number), wamid=neighbour_wamid(seed, number), timestamp=now
     )
 
 

@@ -6,16 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.house.tree import (
-    BOT,
-    ROOT,
-    imported_modules,
-    name_of,
-    python_files,
-    string_literals,
-    tracked_files,
-    tree_of,
-)
+from tests.house.tree import BOT, ROOT, imported_modules, name_of, python_files, string_literals, tracked_files, tree_of
 
 STORE = BOT / "store"
 SQL = re.compile(

@@ -290,8 +290,5 @@ def environment(emu: Emulator) -> dict[str, str]:
 def _as_toml(sections: Toml) -> str:
     lines = []
     for name, keys in sections.items():
-        lines += [
-            f"[{name}]",
-            *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()),
-        ]
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items())]
     return "\n".join(lines) + "\n"

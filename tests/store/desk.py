@@ -105,12 +105,7 @@ class Desk:
             await self.say(PEOPLE[n], f"m{n}", f"n{n}")
 
     async def tell(
-        self,
-        delivery: Delivery,
-        *,
-        callback: str | None = None,
-        wamid: str = "out.x",
-        error: str | None = None,
+        self, delivery: Delivery, *, callback: str | None = None, wamid: str = "out.x", error: str | None = None
     ) -> int:
         """Deliver a status; return how many named a reply."""
         self.tick()

@@ -84,8 +84,8 @@ class Turns:
         outcomes: list[Outcome] = [
             Done(), Retry(random.randrange(20), "busy", service=random.choice([None, "graph", "model", "model"])),
             Failed("expired"), Failed("bad"), Cancelled("rule"),
-            Released(), Released(later), Released(pause=True, reason="limit"),
-            Released(refused_by=random.choice(["graph", "model"]), reason="no"),
+            Released(), Released(later), Released(pause=True, error="limit"),
+            Released(refused_by=random.choice(["graph", "model"]), error="no"),
         ]  # fmt: skip
         if self.turns:
             turn = random.choice(self.turns)

@@ -83,7 +83,7 @@ async def test_the_pair_limit_lasts_no_longer_for_a_clock_that_was_put_back(open
 async def test_an_open_circuit_is_tried_as_soon_as_it_would_have_been(desk: Desk, open_desk: OpenDesk) -> None:
     """Everybody waits for it: an hour more would be an outage of our own."""
     await desk.say(ANA, "a")
-    refusal = Released(refused_by="graph", reason="no", probe_after_seconds=20)
+    refusal = Released(refused_by="graph", error="no", probe_after_seconds=20)
     await desk.settle(await desk.lease(), refusal)
     again, _ = await restart(desk, open_desk, -HOUR)
     again.tick(19)

@@ -61,13 +61,7 @@ async def test_both_are_being_answered(desk: Desk) -> None:
     assert await desk.queue(PHONE) == ["i1", "p2", "i2", "both"]
     await desk.serve(by_id, "re i1")
     assert await desk.serve_all() == ["p2", "i2", "both"]
-    assert [text for role, text in await desk.history(ID) if role == "user"] == [
-        "p1",
-        "i1",
-        "p2",
-        "i2",
-        "both",
-    ]
+    assert [text for role, text in await desk.history(ID) if role == "user"] == ["p1", "i1", "p2", "i2", "both"]
     assert (await desk.depth(), (await desk.look(ID))["user"]["depth"]) == (0, 0)
 
 

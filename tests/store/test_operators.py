@@ -30,7 +30,7 @@ async def test_a_paused_person_waits_and_others_go_on(desk: Desk) -> None:
 async def test_pausing_twice_keeps_the_first_reason(desk: Desk) -> None:
     """Who paused first is who is shown."""
     await desk.say(ANA, "a")
-    await desk.settle(await desk.lease(), Released(pause=True, reason="limit_per_hour"))
+    await desk.settle(await desk.lease(), Released(pause=True, error="limit_per_hour"))
     await desk.store.pause(await desk.id_of(ANA), who="page")
     assert (await desk.look(ANA))["user"]["paused_by"] == "limit_per_hour"
 
