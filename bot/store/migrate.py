@@ -68,9 +68,7 @@ def migrate(path: Path, now: datetime) -> list[str]:
         raise StartError(f"{path} can't be written: run as the user that owns it, or name another in store.url")
     wal = path.with_name(f"{path.name}-wal")
     if wal.is_file() and wal.stat().st_size and not (path.is_file() and path.stat().st_size):
-        raise StartError(
-            f"{path} is empty or gone, {wal} isn't: put it back, or move both away (SQLite would delete it)"
-        )
+        raise StartError(f"{path} is empty or gone, {wal.name} isn't: put it back, or move both away")
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
