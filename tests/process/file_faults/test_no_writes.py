@@ -1,6 +1,8 @@
 """The disk takes no writes (full, over quota, read-only, broken): 503, said once, healed by itself, nothing twice."""
 
 import asyncio
+import contextlib
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +15,11 @@ from tests.process.file_faults.judge import (
     messages_posted,
     reason_not_ready,
 )
-from tests.process.harness import Bot, until
+from tests.process.harness import Bot, Process, until
 from tests.process.test_kill import assert_answered_once_in_order
 
 ANA, LUIS = "34600111222", "34600333444"
+LONG = " ".join(["a long story"] * 300)
 LOOKS = 2  # a second each: the daemon has tried again so often, and found the disk as it was
 
 
@@ -94,3 +97,51 @@ async def test_a_send_that_the_full_disk_kept_from_being_recorded_is_not_repeate
     states = [("sent", "sent", None)] * 2
     await until(lambda: bot.sql("SELECT state, delivery, duplicates FROM replies") == states)
     assert await process.stop() == 0
+
+
+async def test_a_tmpfs_that_is_full(bot: Bot, emu: Emulator, small_disk: Path) -> None:
+    """A real one: the last rooms of it are used, then 503; with room it goes on. A start without room says so."""
+    emu.settings.statuses = StatusPlan(())
+    process = await bot.start()
+    await emu.say(ANA, "before")
+    await until(lambda: not bot.waiting())
+    filler = small_disk / "filler"
+    _fill(filler)
+    during = [asyncio.create_task(emu.say(LUIS, f"{n} {LONG}")) for n in range(12)]
+    reason = await reason_not_ready(bot)
+    assert "full" in reason or "disk I/O error" in reason
+    await emu.wait_for(lambda: 503 in {post.status for post in messages_posted(emu)})
+    assert_200_or_503(emu)
+    await process.kill()
+    filler.write_bytes(b"")
+    _fill(filler)
+    process = await bot.launch()
+    if await _ends(process):
+        assert process.lines[-1].startswith(f"{bot.database} can't be opened as the bot's database: ")
+        assert "Traceback" not in process.output
+        filler.unlink()
+        process = await bot.start()
+    else:
+        filler.unlink()
+    await process.logged("ready")
+    await healed(bot, emu)
+    await asyncio.gather(*during)
+    await until(lambda: not bot.waiting(), seconds=10)
+    assert sorted(emu.sends(LUIS)) == sorted(f"answer to: {n} {LONG}" for n in range(12))
+    assert emu.sends(ANA) == ["answer to: before"]
+    assert await process.stop() == 0
+
+
+def _fill(filler: Path) -> None:
+    """Write until nothing fits any more."""
+    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+async def _ends(process: Process) -> bool:
+    """Whether it ends by itself within some seconds, with exit code 1."""
+    try:
+        return await process.ended(seconds=6) == 1
+    except TimeoutError:
+        return False
