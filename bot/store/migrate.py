@@ -64,10 +64,7 @@ def migrate(path: Path, now: datetime) -> list[str]:
         raise StartError(f"{path} can't be written: run as the user that owns it, or name another in store.url")
     wal = path.with_name(f"{path.name}-wal")
     if wal.is_file() and wal.stat().st_size and not (path.is_file() and path.stat().st_size):
-<<<<<<< HEAD
-        raise StartError(
-            f"{path} is empty or gone, {wal} isn't: put it back, or move both away (SQLite would delete it)"
-        )
+        raise StartError(f"{path} is empty or gone, {wal.name} isn't: put it back, or move both away")
     with _opened(path, "rwc") as connection:
         version = _version(connection, path)
         _check_history(connection, known, version)
@@ -81,9 +78,6 @@ def migrate(path: Path, now: datetime) -> list[str]:
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-=======
-        raise StartError(f"{path} is empty or gone, {wal.name} isn't: put it back, or move both away")
->>>>>>> 00b0a23b7f25cd0511d592ccd3ff367c6fb59a8e
     try:
         uri = f"{path.absolute().as_uri()}?mode={mode}"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)) as connection:
