@@ -1,4 +1,4 @@
-"""kill -9 at moments that matter: nothing is lost, nothing is answered twice. tests/process/crash does it at any moment."""
+"""kill -9 at moments that matter: nothing is lost, nothing is answered twice. At any moment: tests/process/crash."""
 
 import contextlib
 from collections import Counter

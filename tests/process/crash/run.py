@@ -18,8 +18,8 @@ from tests.process.crash.points import APOLOGY, NOTICE, POINTS
 from tests.process.crash.power import COMPILER, Disk
 from tests.process.harness import Bot, Process
 
-# A send in doubt waits so long for its status. The emulator's latest come after 0.9 s, and again as soon as the daemon is
-# ready. With less, a right daemon on a busy machine would send twice; with more, each round ends later.
+# A send in doubt waits so long for its status. The emulator's latest come after 0.9 s, and again as soon as the daemon
+# is ready. With less, a right daemon on a busy machine would send twice; with more, each round ends later.
 CONFIRM_SECONDS = 4.0
 ROUND = 20  # kills until everybody's messages have to be answered
 PEOPLE = 24  # in a round; who is in doubt waits until its end, as each start lets that wait begin anew
