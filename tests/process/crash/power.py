@@ -14,6 +14,7 @@ from pathlib import Path
 
 HEAD = struct.Struct("=c23sqq")
 SECTOR = 512
+NOT_KEPT = ("-shm", ".lock")
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 SOURCE = Path(__file__).with_name("power_cut.c")
 
@@ -87,21 +88,15 @@ class Disk:
     def keep(self) -> None:
         """Take in what a process did that was killed while the power stays on: nothing of it is gone."""
         self._read_log()
-        for path in self._folder.glob("bot.db*"):
-            if not path.name.endswith(("-shm", ".lock")):
-                self._names.setdefault(path.name, _File())
-        for name, file in list(self._names.items()):
-            path = self._folder / name
-            if not path.exists():
-                del self._names[name]
-                continue
-            with path.open("rb") as real:  # the last write may have been noted and then not happened, or in part
-                size = path.stat().st_size
-                if file.ops and file.ops[-1].data is not None:
-                    last = file.ops[-1]
-                    real.seek(last.offset)
-                    file.ops.append(_Op(last.offset, real.read(len(last.data or b""))))
-                file.ops.append(_Op(size, None))
+        found = {path.name: path for path in self._folder.glob("bot.db*") if not path.name.endswith(NOT_KEPT)}
+        self._names = {name: self._names.get(name) or _File() for name in found}
+        for name, file in self._names.items():
+            content = found[name].read_bytes()
+            # The last write may have been noted and then not happened, or in part.
+            for op in file.ops[-1:]:
+                if op.data is not None:
+                    file.ops.append(_Op(op.offset, content[op.offset : op.offset + len(op.data)]))
+            file.ops.append(_Op(len(content), None))
 
     def cut(self, torn: random.Random | None = None) -> None:
         """Take the power away: what wasn't synced is gone or, with dice, there in part."""
@@ -126,7 +121,7 @@ class Disk:
         self._names, self._lasting = left, dict(left)
 
     def seen(self) -> dict[str, bytes]:
-        """Say what the files should hold at the moment, by what was logged."""
+        """Say what the files hold while the power is on, by what was noted."""
         return {name: bytes(file.seen) for name, file in self._names.items()}
 
     def _read_log(self) -> None:

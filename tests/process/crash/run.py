@@ -128,10 +128,10 @@ class Crash:
         process.send_kill()
         await self.after(process, kind)
 
-    async def round(self, kills: int) -> None:
+    async def round(self, kills: int, *, people: int = PEOPLE) -> None:
         """Kill so often under the load of new people, then leave the daemon alone until all are answered."""
-        people, over = self.crowd.people(PEOPLE), asyncio.Event()
-        writing = [asyncio.create_task(self.crowd.write(person, over)) for person in people]
+        over = asyncio.Event()
+        writing = [asyncio.create_task(self.crowd.write(who, over)) for who in self.crowd.people(people)]
         try:
             for _ in range(kills):
                 await self.kill_once()
