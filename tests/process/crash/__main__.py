@@ -2,20 +2,23 @@
 
 import argparse
 import asyncio
+import contextlib
 import random
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from tests.process.crash.nursery import Nursery
+from tests.process.crash.power import preload
 from tests.process.crash.run import KINDS, ROUND, Crash
 
 
-async def _run(kills: int, seed: int, folder: Path, *, power: bool) -> int:
+async def _run(kills: int, seed: int, folder: Path, nursery: Nursery) -> int:
     began = time.monotonic()
     dice = random.Random(seed)
 
-    async with Crash.prepared(folder, dice, power=power) as crash:
+    async with Crash.prepared(folder, nursery, dice) as crash:
         crash.emu.faults.add("cut", times=0, probability=0.02, after=True)
         for first in range(0, kills, ROUND):
             await crash.round(min(ROUND, kills - first))
@@ -36,12 +39,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.process.crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, metavar="N")
     parser.add_argument("--seed", type=int, help="of everything random here (default: a new one, which is printed)")
-    parser.add_argument("--no-power", action="store_true", help="kills alone, no power cuts")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="bot-crash-") as folder:
-        return asyncio.run(_run(arguments.kills, seed, Path(folder), power=not arguments.no_power))
+    with (
+        tempfile.TemporaryDirectory(prefix="bot-crash-") as folder,
+        contextlib.closing(Nursery(preload(Path(folder)))) as nursery,
+    ):
+        return asyncio.run(_run(arguments.kills, seed, Path(folder), nursery))
 
 
 if __name__ == "__main__":

@@ -45,28 +45,33 @@ class Child:
 
 
 class Nursery:
-    """Ask for daemons: `async with Nursery.open(env) as nursery: await nursery.fork(folder, env)`."""
+    """The process that forks; it lasts until it is closed, and serves one event loop at a time.
 
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
+    `env`: for what must be there from its start, as LD_PRELOAD.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen([sys.executable, __file__], stdin=theirs, env={**os.environ, **env})
         self._codes: dict[int, asyncio.Future[int]] = {}
         self._born: asyncio.Queue[int] = asyncio.Queue()
 
-    @classmethod
+    def close(self) -> None:
+        """End it, and whoever it forked."""
+        self._channel.close()
+        self._process.wait(10)
+
     @contextlib.asynccontextmanager
-    async def open(cls, env: Mapping[str, str]) -> AsyncIterator["Nursery"]:
-        """Start the process that forks; it ends with the block. `env`: for what must be there from the start."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, subprocess.Popen([sys.executable, __file__], stdin=theirs, env={**os.environ, **env}) as process:
-            theirs.close()
-            nursery, loop = cls(ours), asyncio.get_running_loop()
-            loop.add_reader(ours, nursery._hear)
-            try:
-                yield nursery
-            finally:
-                loop.remove_reader(ours)
-                ours.close()
-                process.wait(10)
+    async def serving(self) -> AsyncIterator[None]:
+        """Hear what becomes of daemons that are forked in this block."""
+        loop = asyncio.get_running_loop()
+        self._codes, self._born = {}, asyncio.Queue()
+        loop.add_reader(self._channel, self._hear)
+        try:
+            yield
+        finally:
+            loop.remove_reader(self._channel)
 
     async def fork(self, folder: Path, env: Mapping[str, str]) -> Child:
         """Start `bot run` in a folder."""

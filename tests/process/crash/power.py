@@ -70,17 +70,25 @@ class _File:
         return content
 
 
-class Disk:
-    """The disk under a daemon's folder; `env` is what the daemon is started with. Between two starts call one verb."""
+def preload(place: Path) -> dict[str, str]:
+    """Compile the library into a folder and say by which environment it is loaded; none without a compiler."""
+    if not COMPILER:
+        return {}
+    library = str(place / "power_cut.so")
+    command = [COMPILER, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, str(SOURCE), "-ldl"]
+    subprocess.run(command, check=True)
+    return {"LD_PRELOAD": library}
 
-    def __init__(self, folder: Path, place: Path, *, sync_ms: float = 1.0) -> None:
-        assert COMPILER, "a power cut is played by power_cut.c, which wants a C compiler"
-        place.mkdir()
-        self._folder, self._log, library = folder, place / "log", place / "power_cut.so"
-        command = [COMPILER, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(library), str(SOURCE), "-ldl"]
-        subprocess.run(command, check=True)
-        self.preload = {"LD_PRELOAD": str(library)}
-        self.env = {**self.preload, "POWER_CUT_LOG": str(self._log), "POWER_CUT_SYNC_MS": str(sync_ms)}
+
+class Disk:
+    """The disk under a daemon's folder, for one that was started with `preload` and `env`; noted in the file `log`.
+
+    Between two starts call `keep` or `cut`.
+    """
+
+    def __init__(self, folder: Path, log: Path, *, sync_ms: float = 1.0) -> None:
+        self._folder, self._log = folder, log
+        self.env = {"POWER_CUT_LOG": str(log), "POWER_CUT_SYNC_MS": str(sync_ms)}
         self._names: dict[str, _File] = {}  # as they are seen
         self._lasting: dict[str, _File] = {}  # and as they would be found after a cut
         self.unsynced = 0  # bytes that cuts took away so far

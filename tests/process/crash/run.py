@@ -51,15 +51,11 @@ class Crash:
     @classmethod
     @contextlib.asynccontextmanager
     async def prepared(
-        cls, folder: Path, dice: random.Random, *, power: bool = True, confirm_seconds: float = CONFIRM_SECONDS
+        cls, folder: Path, nursery: Nursery, dice: random.Random, *, confirm_seconds: float = CONFIRM_SECONDS
     ) -> AsyncIterator["Crash"]:
-        """Set everything up in a folder of its own; `power`: where there is a compiler, some kills are power cuts."""
-        disk = Disk(folder / "bot", folder / "disk") if power and COMPILER else None
-        async with (
-            rig.emulator() as emu,
-            Nursery.open({**(disk.preload if disk else {})}) as nursery,
-            rig.configured(folder / "bot", emu) as bot,
-        ):
+        """Set everything up in a folder of its own."""
+        disk = Disk(folder / "bot", folder / "disk.log") if COMPILER else None
+        async with rig.emulator() as emu, nursery.serving(), rig.configured(folder / "bot", emu) as bot:
             bot.configure(
                 whatsapp={"confirm_seconds": confirm_seconds},
                 openai={"history_messages": 4, "history_characters": 4000},

@@ -1,9 +1,6 @@
 """kill -9 exactly at each named point, one after the other on the same file: what the services saw stays right."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -34,13 +31,6 @@ GROUPS = {
     "prune": ("prune@commit", "prune@committed"),
 }  # fmt: skip
 REACHED_SECONDS = 15.0  # on a busy machine
-
-
-@pytest.fixture
-async def crash(tmp_path: Path) -> AsyncIterator[Crash]:
-    """A file and daemons to kill; a send in doubt waits less than in the long run, as there is little load."""
-    async with Crash.prepared(tmp_path, random.Random(1), confirm_seconds=2.0) as made:
-        yield made
 
 
 def test_every_point_belongs_to_a_group() -> None:

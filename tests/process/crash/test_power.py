@@ -5,7 +5,6 @@ Where there is no C compiler nothing stands between the daemon and its files, an
 
 import asyncio
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -36,11 +35,12 @@ os.pwrite(file, b"two", 3)
     ("synced", "left"),
     [("", None), ("file", None), ("folder", b""), ("file folder", b"one")] if COMPILER else [],
 )
-def test_a_cut_leaves_what_was_synced(tmp_path: Path, synced: str, left: bytes | None) -> None:
+def test_a_cut_leaves_what_was_synced(tmp_path: Path, library: dict[str, str], synced: str, left: bytes | None) -> None:
     """A file's own sync keeps what is in it, one of its folder its name; nothing keeps what came later."""
     (folder := tmp_path / "bot").mkdir()
-    disk = Disk(folder, tmp_path / "disk")
-    subprocess.run([sys.executable, "-c", WRITER, *synced.split()], cwd=folder, env=os.environ | disk.env, check=True)
+    disk = Disk(folder, tmp_path / "log")
+    env = os.environ | library | disk.env
+    subprocess.run([sys.executable, "-c", WRITER, *synced.split()], cwd=folder, env=env, check=True)
     assert (folder / "bot.db").read_bytes() == b"onetwo"
     disk.cut()
     assert (folder / "bot.db").exists() == (left is not None)
@@ -48,22 +48,20 @@ def test_a_cut_leaves_what_was_synced(tmp_path: Path, synced: str, left: bytes |
 
 
 @pytest.mark.parametrize("deaths", [DEATHS] if COMPILER else [])
-async def test_what_got_its_200_outlives_power_cuts(tmp_path: Path, deaths: tuple[str, ...]) -> None:
+async def test_what_got_its_200_outlives_power_cuts(crash: Crash, deaths: tuple[str, ...]) -> None:
     """Each start dies at a sync or a write of its own, on what the cut before left; nobody misses an answer."""
-    dice = random.Random(2)
-    async with Crash.prepared(tmp_path, dice, confirm_seconds=2.0) as crash:
-        over = asyncio.Event()
-        writing = [asyncio.create_task(crash.crowd.write(who, over)) for who in crash.crowd.people(4)]
-        for number, death in enumerate(deaths):
-            process = await crash.start({"POWER_CUT_AT": death, "CRASH_CHECKPOINT_PAGES": "40"})
-            await crash.ready(process)
-            assert await process.ended() == -9, f"{death} was not reached:\n{process.output}"
-            crash.disk.keep()
-            files = {path.name: path.read_bytes() for path in crash.bot.folder.glob("bot.db*")}
-            noted = crash.disk.seen()
-            assert noted == {name: files[name] for name in noted}, "else a cut would put back something else"
-            crash.disk.cut(dice if number % 2 else None)
-        over.set()
-        await crash.calm(writing)
-        assert (crash.unquiet, crash.judge.verdict().wrong) == ([], [])
-        assert crash.disk.unsynced > 0, "the cuts took something away"
+    over, disk = asyncio.Event(), crash.disk
+    writing = [asyncio.create_task(crash.crowd.write(who, over)) for who in crash.crowd.people(4)]
+    for number, death in enumerate(deaths):
+        process = await crash.start({"POWER_CUT_AT": death, "CRASH_CHECKPOINT_PAGES": "40"})
+        await crash.ready(process)
+        assert await process.ended() == -9, f"{death} was not reached:\n{process.output}"
+        disk.keep()
+        files = {path.name: path.read_bytes() for path in crash.bot.folder.glob("bot.db*")}
+        noted = disk.seen()
+        assert noted == {name: files[name] for name in noted}, "else a cut would put back something else"
+        disk.cut(crash.dice if number % 2 else None)
+    over.set()
+    await crash.calm(writing)
+    assert (crash.unquiet, crash.judge.verdict().wrong) == ([], [])
+    assert disk.unsynced > 0, "the cuts took something away"
