@@ -20,10 +20,14 @@ async def _run(kills: int, seed: int, folder: Path, nursery: Nursery) -> int:
 
     async with Crash.prepared(folder, nursery, dice) as crash:
         crash.emu.faults.add("cut", times=0, probability=0.02, after=True)
-        for first in range(0, kills, ROUND):
-            await crash.round(min(ROUND, kills - first))
-            done = f"{min(first + ROUND, kills)} kills after {time.monotonic() - began:.0f} s"
-            print(done, file=sys.stderr, flush=True)
+        try:
+            for first in range(0, kills, ROUND):
+                await crash.round(min(ROUND, kills - first))
+                done = f"{min(first + ROUND, kills)} kills after {time.monotonic() - began:.0f} s"
+                print(done, file=sys.stderr, flush=True)
+        except AssertionError as broken:  # a daemon that won't start again: judge what there is
+            crash.unquiet.append(str(broken))
+            crash.judge.read(crash.emu.log.entries)
     verdict = crash.judge.verdict()
     for line in [*crash.unquiet, *verdict.wrong][:40]:
         print(line)

@@ -86,7 +86,7 @@ class Crash:
         """See to what is left once a daemon is dead: all of it, what was synced, or something in between."""
         code = await process.ended()
         if code != -9 and not (code == 0 and kind == "drain"):
-            raise AssertionError(f"the daemon ended with {code} by itself:\n{process.output[-4000:]}")
+            raise AssertionError(f"the daemon ended with {code} by itself: {process.output[-1000:]}")
         self.kills[kind] += 1
         if self.disk is None:
             return
