@@ -25,8 +25,8 @@ async def _run(kills: int, seed: int, folder: Path, nursery: Nursery) -> int:
                 await crash.round(min(ROUND, kills - first))
                 done = f"{min(first + ROUND, kills)} kills after {time.monotonic() - began:.0f} s"
                 print(done, file=sys.stderr, flush=True)
-        except AssertionError as broken:  # a daemon that won't start again: judge what there is
-            crash.unquiet.append(str(broken))
+        except (AssertionError, TimeoutError) as broken:  # a daemon that won't start again: judge what there is
+            crash.unquiet.append(f"broken off: {broken or 'a daemon neither got ready nor ended'}")
             crash.judge.read(crash.emu.log.entries)
     verdict = crash.judge.verdict()
     for line in [*crash.unquiet, *verdict.wrong][:40]:
@@ -34,7 +34,8 @@ async def _run(kills: int, seed: int, folder: Path, nursery: Nursery) -> int:
     kinds = ", ".join(f"{kind} {crash.kills[kind]}" for kind in (*KINDS, "power cuts", "torn") if crash.kills[kind])
     counts = ", ".join(f"{name} {count}" for name, count in verdict.counts.items())
     seconds = time.monotonic() - began
-    print(f"kills {kills} ({kinds}), messages {verdict.messages}: {counts} (seed {seed}, {seconds:.0f} s)")
+    killed = sum(crash.kills[kind] for kind in KINDS)
+    print(f"kills {killed} ({kinds}), messages {verdict.messages}: {counts} (seed {seed}, {seconds:.0f} s)")
     return 0 if verdict.clean and not crash.unquiet else 1
 
 
@@ -42,7 +43,9 @@ def main() -> int:
     """Return 0 when every count is 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.process.crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, metavar="N")
-    parser.add_argument("--seed", type=int, help="of everything random here (default: a new one, which is printed)")
+    parser.add_argument(
+        "--seed", type=int, help="of all dice; not of the instants at which processes run (default: a new one, printed)"
+    )
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}", file=sys.stderr, flush=True)
