@@ -1,11 +1,13 @@
 """What people look at: queries on the reading connection, shaped for JSON. They change nothing."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
+from bot.errors import NotFound
 from bot.store.db import Database
 from bot.store.operators import WINDOW
 from bot.store.turns import Budget
@@ -13,7 +15,6 @@ from bot.store.turns import Budget
 Row = dict[str, Any]
 T = TypeVar("T")
 CONVERSATION_MOST = 100
-LONGEST_ID = 140  # a business-scoped id has up to 135 characters
 
 # NULL where there is none, or a hand edit went wrong.
 _OLDEST = "max(0.0, round((julianday(:now) - julianday(min(received_at))) * 86400, 3))"
@@ -97,28 +98,21 @@ class Insights:
 
         return await self._query(query)
 
-    async def find_user(self, known_as: str) -> int | None:
-        """Find a person by u17, a phone with or without plus, or a business-scoped id; any text is a question."""
-        if len(known_as) > LONGEST_ID or not known_as.isprintable():
-            return None
-        number = known_as[1:] if known_as[:1] == "u" and known_as[1:].isdecimal() and known_as.isascii() else None
-        query = "SELECT user_id FROM user_ids WHERE id IN (?, ?)"
-        ids: list[Any] = [known_as, known_as.removeprefix("+")]
-        if number is not None:
-            query, ids = "SELECT id FROM users WHERE id = ?", [min(int(number), 2**62)]
-        row = await self._query(lambda db, _: db.execute(query, ids).fetchone())
-        return row[0] if row else None
+    async def find_user(self, known_as: str) -> int:
+        """Find a person by u17, a phone with or without plus, or a business-scoped id. Raises NotFound."""
+        return await self._query(lambda db, _: _find(db, known_as))
 
-    async def user(self, user_id: int) -> Row | None:
-        """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`."""
+    async def user(self, known_as: str) -> Row:
+        """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`.
 
-        def query(db: sqlite3.Connection, now: datetime) -> Row | None:
-            found = _rows(db, f"{_USERS} WHERE u.id = :id", now, id=user_id)
+        Raises NotFound, as `find_user` does.
+        """
+
+        def query(db: sqlite3.Connection, now: datetime) -> Row:
+            user_id = _find(db, known_as)
             failures = f"{_FAILURES} WHERE o.user_id = :id AND o.state = 'failed' ORDER BY o.id DESC LIMIT :most"
-            if not found:
-                return None
             return {
-                "user": found[0],
+                "user": _rows(db, f"{_USERS} WHERE u.id = :id", now, id=user_id)[0],
                 "queue": _rows(db, _QUEUE, now, id=user_id, most=CONVERSATION_MOST),
                 "conversation": _rows(db, _CONVERSATION, now, id=user_id, most=CONVERSATION_MOST)[-CONVERSATION_MOST:],
                 "failures": _rows(db, failures, now, id=user_id, most=CONVERSATION_MOST),
@@ -156,6 +150,16 @@ class Insights:
 
     async def _query(self, query: Callable[[sqlite3.Connection, datetime], T]) -> T:
         return await self._read(lambda db: query(db, self._clock.now()))
+
+
+def _find(db: sqlite3.Connection, known_as: str) -> int:
+    query, ids = "SELECT user_id FROM user_ids WHERE id IN (?, ?)", [known_as, known_as.removeprefix("+")]
+    if re.fullmatch("u[0-9]{1,18}", known_as):
+        query, ids = "SELECT id FROM users WHERE id = ?", [known_as[1:]]
+    row = db.execute(query, ids).fetchone() if known_as.isprintable() else None  # a lone surrogate can't be asked for
+    if row is None:
+        raise NotFound("there is no such user: u17, a phone number or a business-scoped id")
+    return int(row[0])
 
 
 def _rows(db: sqlite3.Connection, query: str, now: datetime, **values: object) -> list[Row]:

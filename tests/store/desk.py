@@ -194,15 +194,11 @@ class Desk:
 
     async def id_of(self, who: str) -> int:
         """Return the number of a person known by an id."""
-        found = await self.store.insights.find_user(who)
-        assert found is not None, f"{who} is unknown"
-        return found
+        return await self.store.insights.find_user(who)
 
     async def look(self, who: str) -> dict[str, Any]:
         """Return all that is shown of a person."""
-        found = await self.store.insights.user(await self.id_of(who))
-        assert found is not None
-        return found
+        return await self.store.insights.user(who)
 
     async def states(self, who: str) -> dict[str, str]:
         """Return the state of each of a person's messages, by its words."""

@@ -78,7 +78,7 @@ async def everything(desk: Desk) -> None:
     await insights.users(10, "1-1")
     await insights.failures()
     await insights.failures(10, "5")
-    await insights.user(ana)
+    await insights.user(f"u{ana}")
     await insights.find_user("u1")
     await insights.reasons()
     await insights.circuits()
