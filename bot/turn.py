@@ -47,8 +47,9 @@ class Turn:
 
     async def _answer(self, lease: Lease) -> Outcome:
         now = self._clock.now()
-        if now - lease.last_message_at > WINDOW:
-            return Failed("expired")
+        unsent = [part for part in lease.parts if part.state in ("planned", "sending")]
+        if now - lease.last_message_at > WINDOW and (unsent or not lease.parts):
+            return self._sender.doubt(unsent) or Failed("expired")
         if lease.attempts >= self._config.queue.max_attempts and all(part.kind == "answer" for part in lease.parts):
             return await self._say(Plan(lease, "apology", [self._config.replies.error], lease.error))
         if lease.parts:

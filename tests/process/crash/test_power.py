@@ -32,8 +32,7 @@ os.pwrite(file, b"two", 3)
 
 
 @pytest.mark.parametrize(
-    ("synced", "left"),
-    [("", None), ("file", None), ("folder", b""), ("file folder", b"one")] if COMPILER else [],
+    ("synced", "left"), [("", None), ("file", None), ("folder", b""), ("file folder", b"one")] if COMPILER else []
 )
 def test_a_cut_leaves_what_was_synced(tmp_path: Path, library: dict[str, str], synced: str, left: bytes | None) -> None:
     """A file's own sync keeps what is in it, one of its folder its name; nothing keeps what came later."""
