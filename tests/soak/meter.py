@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PULSE_SECONDS = 0.1
+BESIDE_BYTES = 64 * 1024  # about what a commit writes
 HEALTHZ_SECONDS = 30.0  # then it counts as hanging
 
 
@@ -19,13 +20,15 @@ class Sample:
     descriptors: list[float] = field(default_factory=list)
     wal_mb: list[float] = field(default_factory=list)
     healthz_ms: list[float] = field(default_factory=list)
+    machine_ms: list[float] = field(default_factory=list)
 
 
 class Meter:
     """Take the daemon's pulse in a thread of its own, so that this process's loop isn't measured along.
 
     `GET /healthz` does nothing but pass the daemon's event loop: what it takes over a fraction of a millisecond is the
-    loop's lag (and the machine's, which other processes share).
+    loop's lag (and the machine's, which other processes share). How slow the machine itself is shows beside it: a small
+    write to the same disk, synced, by this process.
     """
 
     def __init__(self, pid: int, port: int, database: Path) -> None:
@@ -33,6 +36,7 @@ class Meter:
         self._over = threading.Event()
         self._sample = Sample()
         self.trouble = ""
+        self._beside = database.with_name("beside")
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "Meter":
@@ -73,6 +77,11 @@ class Meter:
         connection.request("GET", "/healthz")
         connection.getresponse().read()
         sample.healthz_ms.append((time.perf_counter() - began) * 1000)
+        began = time.perf_counter()
+        with self._beside.open("wb") as file:
+            file.write(bytes(BESIDE_BYTES))
+            os.fdatasync(file.fileno())
+        sample.machine_ms.append((time.perf_counter() - began) * 1000)
         sample.rss_mb.append(self._status("VmRSS"))
         sample.descriptors.append(len(os.listdir(f"/proc/{self._pid}/fd")))
         sample.wal_mb.append(Path(f"{self._database}-wal").stat().st_size / 2**20)

@@ -140,6 +140,8 @@ def _period(soaked: Soaked, ledger: Ledger, meter: Meter, tell: Callable[[str], 
         answer_p95=percentile(answers, 95),
         lag_p50=percentile(sample.healthz_ms, 50),
         lag_p95=percentile(sample.healthz_ms, 95),
+        machine_p50=percentile(sample.machine_ms, 50),
+        machine_p95=percentile(sample.machine_ms, 95),
         depth=ledger.depth,
     )
     soaked.rows.append(row)
