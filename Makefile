@@ -9,10 +9,10 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fmt bench lock clean
+.PHONY: help setup run test fmt bench file-faults lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv from the locked requirements (nothing to do when they are unchanged)
 
@@ -38,6 +38,9 @@ fmt: setup ## sort imports, fix what can be fixed, format
 
 bench: setup ## measure: tests/bench, ratios from one run
 	@$(BIN)/python -m tests.bench
+
+file-faults: setup ## full and broken disks, locks (for a minute), damaged and deleted files: tests/process/file_faults
+	@FILE_FAULTS=long $(BIN)/pytest -v tests/process/file_faults
 
 lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
 	@$(PYTHON) -m venv --clear $(UV_ENV)
