@@ -9,10 +9,10 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fmt bench crash faults model fuzz soak lock clean
+.PHONY: help setup run test fmt bench crash faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv from the locked requirements (nothing to do when they are unchanged)
 
@@ -53,6 +53,9 @@ fuzz: setup ## throw N (20000) spoiled webhooks of a SEED (any) at a real daemon
 
 soak: setup ## load a real daemon for MINUTES (20) while faults come and go: does it stay flat?
 	@$(BIN)/python -m tests.soak $(MINUTES)
+
+file-faults: setup ## full and broken disks, locks (for a minute), damaged and deleted files: tests/process/file_faults
+	@FILE_FAULTS=long $(BIN)/pytest -v tests/process/file_faults
 
 lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
 	@$(PYTHON) -m venv --clear $(UV_ENV)

@@ -1,6 +1,7 @@
 """Judge a daemon whose file is in trouble: by what it answered, sent and asked for, never by what it says it did."""
 
 import asyncio
+import os
 import time
 
 from bot.emulator import Emulator
@@ -8,6 +9,7 @@ from bot.emulator.journal import Entry
 from tests.process.harness import POLL_SECONDS, Bot, Process
 
 HEALS_SECONDS = 5.0
+LONG = os.environ.get("FILE_FAULTS") == "long"  # `make file-faults`: every variant, and a lock of a minute
 
 
 def messages_posted(emu: Emulator) -> list[Entry]:
