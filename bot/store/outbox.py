@@ -47,7 +47,8 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Undone, now: d
         case Retry(after_seconds=seconds, error=error):
             changed = _give_back(db, lease, now + timedelta(seconds=seconds), error, attempts=1)
         case InDoubt(until=until):
-            changed = _give_back(db, lease, until if _in_doubt(db, lead) else None)
+            doubts = db.execute("SELECT 1 FROM replies WHERE outbox_id = ? AND state = 'sending'", (lead,)).fetchone()
+            changed = _give_back(db, lease, until if doubts else None)
         case Released(until=moment):
             changed = _give_back(db, lease, moment)
     if lease.probes:
@@ -110,8 +111,3 @@ def _give_back(
         (stamp(until) if until else None, attempts, error, lease.messages[0].id, lease.token),
     )
     return cursor.rowcount == 1
-
-
-def _in_doubt(db: sqlite3.Connection, id_: int) -> bool:
-    found = db.execute("SELECT 1 FROM replies WHERE outbox_id = ? AND state = 'sending'", (id_,))
-    return found.fetchone() is not None

@@ -134,9 +134,7 @@ async def test_1000_messages_of_50_users_are_answered_once_each_in_the_order_of_
     ]
 
 
-async def test_messages_that_arrive_while_others_are_answered_take_their_timestamps_place(
-    world: World,
-) -> None:
+async def test_messages_that_arrive_while_others_are_answered_take_their_timestamps_place(world: World) -> None:
     """Whatever was acknowledged before a later message's turn began goes before it."""
     emu, rng = world.emu, random.Random(3)
     customers = crowd(emu, 8)
@@ -152,9 +150,7 @@ async def test_messages_that_arrive_while_others_are_answered_take_their_timesta
         assert sorted(emu.sends(customer)) == expected(customer, count)
 
 
-async def test_a_late_message_goes_before_those_that_wait_and_behind_the_one_that_has_begun(
-    world: World,
-) -> None:
+async def test_a_late_message_goes_before_those_that_wait_and_behind_the_one_that_has_begun(world: World) -> None:
     """The middle one is being answered when an older one arrives: middle, oldest, newest."""
     emu, ana, answering = world.emu, world.ana, asyncio.Event()
 
@@ -226,9 +222,7 @@ async def test_a_hundred_messages_of_one_user_delay_a_newcomer_by_one_round(worl
     assert asked[:3] == ["ana 0", "bea 0", "cora 0"]
 
 
-async def test_the_parts_of_a_long_answer_go_in_order_each_after_the_one_before_was_accepted(
-    world: World,
-) -> None:
+async def test_the_parts_of_a_long_answer_go_in_order_each_after_the_one_before_was_accepted(world: World) -> None:
     """Nothing is lost at the seams, no part is over 4,000 characters, and the user's next answer comes behind."""
     emu = world.emu
     paragraphs = [f"Paragraph {n}: " + "words and more words, " * 40 for n in range(14)]
