@@ -280,8 +280,9 @@ def _run_together(connection: sqlite3.Connection, jobs: list[_Job], begin: str) 
 
 
 async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
+    connection = aiosqlite.connect(path, isolation_level=None, cached_statements=256)
     try:
+        connection = await connection
         for pragma in (
             f"busy_timeout = {BUSY_MS}",
             "journal_mode = WAL",
@@ -296,5 +297,6 @@ async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connect
             await connection.execute_fetchall(f"PRAGMA {pragma}")
     except BaseException:  # whatever it was, leave no thread behind
         await connection.close()
+        connection._thread.join()  # where it was cut off while it opened, nothing else waits for it
         raise
     return connection
