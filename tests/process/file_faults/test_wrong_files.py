@@ -7,6 +7,9 @@ import asyncio
 import contextlib
 import shutil
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,7 +42,7 @@ async def test_a_wal_that_somebody_deletes_ends_the_daemon_and_nothing_is_lost(
 ) -> None:
     """What was acknowledged stood in the deleted file: it is copied into bot.db, and the next start goes on.
 
-    Also while somebody looks into the file with the sqlite3 CLI, who then holds a WAL of the same name.
+    Also while another program has the file open, and dies: then the daemon isn't the last one, who tidies up.
     """
     process = await bot.start()
     await emu.say(ANA, "one")
@@ -48,8 +51,7 @@ async def test_a_wal_that_somebody_deletes_ends_the_daemon_and_nothing_is_lost(
     await emu.say(ANA, "two")
     with contextlib.ExitStack() as stack:
         if watched:
-            look = stack.enter_context(contextlib.closing(sqlite3.connect(bot.database)))
-            look.execute("SELECT count(*) FROM outbox").fetchall()
+            stack.enter_context(_looking_on(bot.database))
         Path(f"{bot.database}{ending}").unlink()
         await ended_with(process, f"bot.db{ending}", "start it again")
     bot.sql("UPDATE control SET paused_at = NULL")
@@ -58,6 +60,22 @@ async def test_a_wal_that_somebody_deletes_ends_the_daemon_and_nothing_is_lost(
     await emu.say(LUIS, "three")
     await until(lambda: not bot.waiting())
     assert_answered_once_in_order(emu, {ANA: ["one", "two"], LUIS: ["three"]})
+
+
+@contextlib.contextmanager
+def _looking_on(path: Path) -> Iterator[None]:
+    """Have the file open in another process, which is killed at the end."""
+    look = "db = sqlite3.connect(sys.argv[1]); print(*db.execute('PRAGMA user_version'), flush=True)"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"import sqlite3, sys; {look}; sys.stdin.read()", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        yield
+        other.kill()
 
 
 async def test_no_200_leaves_for_a_wal_without_a_name(bot: Bot, emu: Emulator) -> None:
