@@ -28,10 +28,7 @@ class Scheduler:
     def __init__(
         self, store: Store, run_turn: Callable[[Lease], Awaitable[Outcome]], bell: Bell, clock: Clock, concurrency: int
     ) -> None:
-        self._store = store
-        self._run_turn = run_turn
-        self._bell = bell
-        self._clock = clock
+        self._store, self._run_turn, self._bell, self._clock = store, run_turn, bell, clock
         self._concurrency = concurrency
         self._slots: set[asyncio.Task[Outcome]] = set()
         self._turning: set[asyncio.Task[Any]] = set()
@@ -125,13 +122,9 @@ class Scheduler:
         error = getattr(outcome, "error", None) or None
         line = log.warning if error else log.info
         line(
-            "turn",
-            user=f"u{lease.user_id}",
-            message=lease.messages[0].id,
-            outcome=type(outcome).__name__.lower(),
-            error=error,
-            ms=round((time.perf_counter() - began) * 1000),
-        )
+            "turn", user=f"u{lease.user_id}", message=lease.messages[0].id, outcome=type(outcome).__name__.lower(),
+            error=error, ms=round((time.perf_counter() - began) * 1000),
+        )  # fmt: skip
         return outcome
 
     def _slot_ended(self, slot: asyncio.Task[Outcome]) -> None:
