@@ -167,16 +167,14 @@ class _Lane:
                     batch[-1].done.cancel()  # nobody waits for it
                 try:
                     waiting = await self._connection._execute(_run_batch, self._connection._conn, batch, self._begin)
-                except Exception as error:  # a defect: who waits for it must hear of it
+                    if self._verb == "write" and (missed := self._files.missed()):
+                        with contextlib.suppress(sqlite3.Error):  # what only a WAL without a name holds
+                            await self._connection.execute_fetchall("PRAGMA wal_checkpoint")
+                        raise missed
+                except Exception as error:  # that, or a defect: who waits for it must hear of it
                     waiting = []
                     for job in batch:
                         job.outcome = (False, error)
-                if self._verb == "write" and (missed := self._files.missed()):
-                    with contextlib.suppress(sqlite3.Error):  # what only a WAL without a name holds
-                        await self._connection.execute_fetchall("PRAGMA wal_checkpoint")
-                    waiting = []
-                    for job in batch:
-                        job.outcome = (False, missed)
                 self._resolve(batch[: len(batch) - len(waiting)])
                 if waiting:
                     self._tell(LOCKED)

@@ -1,6 +1,5 @@
 """The store's verbs, as the rest of the house speaks them. A second store has the same and passes the same tests."""
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -30,7 +29,7 @@ class Store:
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
     ) -> None:
-        self._db = database
+        self._db, self.broken = database, database.broken
         self._clock = clock
         self._door = door or inbox.Door()
         self._budget = budget or turns.Budget()
@@ -63,11 +62,6 @@ class Store:
     def trouble(self) -> str | None:
         """Why the last write failed, in words; None while all is well."""
         return self._db.trouble
-
-    @property
-    def broken(self) -> asyncio.Future[str]:
-        """Done when the file can't be used any more, with the sentence that says why."""
-        return self._db.broken
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
