@@ -9,7 +9,7 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fmt bench file-faults lock clean
+.PHONY: help setup run test fmt bench faults file-faults model lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,12 @@ bench: setup ## measure: tests/bench, ratios from one run
 
 file-faults: setup ## full and broken disks, locks (for a minute), damaged and deleted files: tests/process/file_faults
 	@FILE_FAULTS=long $(BIN)/pytest -v tests/process/file_faults
+
+model: setup ## look long for a sequence that the queue gets wrong: make model EXAMPLES=1000
+	@EXAMPLES=$(or $(EXAMPLES),300) $(BIN)/pytest -q -s tests/store/sqlite/test_model.py
+
+faults: setup ## every row of docs/faults.md, hitting one request, a fifth and all of them
+	@FAULTS=all $(BIN)/pytest -q -s tests/flow/test_faults.py
 
 lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
 	@$(PYTHON) -m venv --clear $(UV_ENV)

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 LONGEST_ASKED_SECONDS = 86_400.0
 
@@ -19,17 +18,12 @@ def backoff_seconds(attempt: int, *, base: float, maximum: float, retry_after: f
 
 
 def asked_seconds(headers: Mapping[str, str]) -> float | None:
-    """Read how long a service's Retry-After asks to wait, seconds or a date: at most a day, None for no wait.
+    """Read how many seconds a service's Retry-After asks to wait: at most a day, None for no wait.
 
-    A date counts from the answer's own Date, so that our clock may be wrong.
+    A date, which neither Meta nor OpenAI send, is passed over: the usual backoff does as well.
     """
-    written = headers.get("retry-after", "")
     try:
-        if ":" in written:
-            until, sent = (parsedate_to_datetime(date).replace(tzinfo=None) for date in (written, headers["date"]))
-            seconds = (until - sent).total_seconds()
-        else:
-            seconds = float(written)
-    except (LookupError, OverflowError, ValueError):
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
         return None
     return min(seconds, LONGEST_ASKED_SECONDS) if seconds > 0 else None

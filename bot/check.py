@@ -2,15 +2,15 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 from pydantic import SecretStr
-from yarl import URL
 
+from bot.clock import Clock
 from bot.config import Config, OpenAI, WhatsApp
+from bot.domain import Message, Question
 from bot.errors import ServiceError
+from bot.model.handler import OpenAIHandler
 from bot.whatsapp.client import GraphClient
 
 TIMEOUT = aiohttp.ClientTimeout(total=15)
@@ -22,12 +22,6 @@ WRONG_SECRET = "The app secret is another app's: mend BOT_WHATSAPP__APP_SECRET o
 UNSIGNED = "The app wants each call signed: set whatsapp.appsecret_proof = true."
 GRAPH_CODES = {"190": NO_TOKEN, "": NO_ANSWER, "33": NO_NUMBER, "100": NO_NUMBER, "803": NO_NUMBER}
 GRAPH_CODES |= dict.fromkeys(["3", "10", "131005", *map(str, range(200, 300))], NO_RIGHT)
-MODEL_STATUSES = {
-    401: "The API key is wrong or was withdrawn: set OPENAI_API_KEY to a new one.",
-    403: "The API key may not use this model: look at its project's permissions.",
-    404: "The service has no such model, or the key may not see it: look at openai.model and openai.base_url.",
-    429: "The service is asked too often, or the account has no credit left.",
-}
 PUBLIC_ERRORS: dict[type[Exception], str] = {  # the special ones first
     aiohttp.ClientConnectorDNSError: "its name is not known: look at its DNS record",
     aiohttp.ClientSSLError: "its TLS fails, and Meta wants a valid certificate: look at the reverse proxy",
@@ -49,11 +43,14 @@ class Finding:
 
 
 async def check_online(config: Config) -> list[Finding]:
-    """Try the accounts that the configuration names; nothing is sent to anybody and nothing is changed."""
+    """Try the accounts that the configuration names; nothing is sent to anybody and nothing is changed.
+
+    All it costs is the model's answer to one word.
+    """
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         findings = await _check_whatsapp(config.whatsapp, session)
         findings.append(await check_public(config.server.public_url, config.whatsapp.verify_token, session))
-        return [*findings, await check_model(config.openai, session)]
+        return [*findings, await check_model(config.openai)]
 
 
 async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
@@ -104,29 +101,16 @@ async def check_public(public_url: str, verify_token: SecretStr, session: aiohtt
     return Finding(False, f"{address}, asked from this machine: {meaning} ({sign}).")
 
 
-async def check_model(openai: OpenAI, session: aiohttp.ClientSession) -> Finding:
-    """Ask the model service for the model; a server that has only a list of models is asked for that."""
+async def check_model(openai: OpenAI) -> Finding:
+    """Put a question to the model as a turn does: key, model, kind of API and credit are judged by its own answer."""
+    clock = Clock()
+    handler = OpenAIHandler(openai, clock)
+    greeting = Message(0, "", "text", "Hola", clock.now(), clock.now())
     try:
-        status, answer = await _get(openai, session, f"/models/{quote(openai.model, safe='')}")
-        if status == 404:
-            status, answer = await _get(openai, session, "/models")
-            names = [model.get("id") for model in answer.get("data") or () if isinstance(model, dict)]
-            status = 404 if status == 200 and openai.model not in names else status
-    except (aiohttp.ClientError, TimeoutError) as error:
-        meaning = f"{openai.base_url} can't be reached: look at the network and openai.base_url."
-        return Finding(False, f"{meaning} ({str(error) or 'no answer in time'})")
-    if status == 200 and answer:
-        credit = "Whether credit is left, the first answer shows."
-        return Finding(True, f"The model service knows {openai.model}, and the key is right. {credit}")
-    meaning = MODEL_STATUSES.get(status, f"{openai.base_url} doesn't speak the API expected: look at openai.base_url.")
-    return Finding(False, f"{meaning} ({openai.model}: HTTP {status})")
-
-
-async def _get(openai: OpenAI, session: aiohttp.ClientSession, path: str) -> tuple[int, dict[str, Any]]:
-    headers = {"Authorization": f"Bearer {openai.api_key.get_secret_value()}"}
-    async with session.get(URL(f"{openai.base_url}{path}", encoded=True), headers=headers) as response:
-        try:
-            answer = await response.json(content_type=None)
-        except ValueError:
-            answer = None
-        return response.status, answer if isinstance(answer, dict) else {}
+        await handler.answer(Question("check", (greeting,), (), None))
+    except ServiceError as error:
+        meaning = f"{openai.model} at {openai.base_url} gives no answer: {error.reason}"
+        return Finding(False, f"{meaning}. Look at OPENAI_API_KEY, openai.model, openai.base_url and openai.api.")
+    finally:
+        await handler.close()
+    return Finding(True, f"{openai.model} answered a question.")

@@ -16,7 +16,7 @@ import click
 from bot import __version__, logs
 from bot.clock import Clock
 from bot.config import Config, ConfigError, load
-from bot.errors import NotFound, StartError, StoreError
+from bot.errors import StartError, StoreError
 from bot.report import failure_lines, status_lines
 from bot.store.store import Store
 from bot.store.turns import Budget
@@ -116,7 +116,7 @@ def retry(path: Path, ids: tuple[int, ...], *, every: bool) -> None:
     """Put failed messages back into the queue, by the IDs that `bot failures` shows."""
     if bool(ids) == every:
         raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), or --all.")
-    retried = _on_store(load(path), lambda store, _: store.retry_all(who=WHO) if every else store.retry(ids, who=WHO))
+    retried = _on_store(load(path), lambda store, _: store.retry(None if every else ids, who=WHO))
     click.echo(f"Messages back in the queue: {retried}.")
 
 
@@ -165,8 +165,6 @@ def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]],
         store = await Store.open_existing(config.store.path, clock=Clock(), budget=Budget.of(config))
         try:
             user_id = None if user is None else await store.insights.find_user(user)
-            if user is not None and user_id is None:
-                raise NotFound(f"There is no user {user[:40]}: write u17, a phone number or a business-scoped id.")
             return await work(store, user_id)
         finally:
             await store.close()

@@ -158,24 +158,18 @@ def _session(concurrency: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * concurrency + 2, keepalive_timeout=30))
 
 
-@contextlib.contextmanager
-def _listen(section: str, host: str, port: int) -> Iterator[socket.socket]:
-    """Bind a port before anything else is opened, so that one that is taken leaves everything untouched."""
+def _listen(section: str, host: str, port: int) -> socket.socket:
+    """Listen before anything else is opened, so that a port that is taken leaves everything untouched."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # :: takes IPv4, too
+        return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except socket.gaierror as error:
         raise StartError(f"{section}.host = {host!r} is no address of this machine: {error.strerror}") from error
-    with listener:
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(BACKLOG)  # now: a port that is only bound can still be taken
-        except OSError as error:
-            raise StartError(
-                f"can't listen on {host} port {port}: {error.strerror}; stop what uses it, or set {section}.port"
-            ) from error
-        yield listener
+    except OSError as error:
+        why = os.strerror(error.errno or 0)  # its own text has the address once more
+        mend = f"stop what uses it, or set {section}.port"
+        raise StartError(f"can't listen on {host} port {port}: {why}; {mend}") from error
 
 
 @contextlib.asynccontextmanager

@@ -220,19 +220,26 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again after so many seconds; one attempt is spent."""
+    """Try again after so many seconds; one attempt is spent, unless `service` turns out to have an outage."""
 
     after_seconds: float
     error: str
     code: str | None = None
     request_id: str | None = None
+    service: Service | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """A send may or may not have gone out: wait until `until` for its status; nothing is spent."""
+    """A send may or may not have gone out: wait until `until` for its status; nothing is spent.
+
+    `service` and `error` tell of a send that ended so just now.
+    """
 
     until: datetime
+    error: str = ""
+    code: str | None = None
+    service: Service | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class Sender:
         except ServiceError as error:
             outcome, code = error.kind.name.lower(), error.code
             if error.kind is Kind.IN_DOUBT:
-                return InDoubt(self._confirmation.until(sent_at))
+                return InDoubt(self._confirmation.until(sent_at), error.reason, error.code, "graph")
             if error.kind is Kind.PAIR:  # Meta's advice: no sooner than 4^n seconds
                 error.retry_after = max(error.retry_after or 0.0, 4.0 ** min(part.tries + 1, 4))
             await self._store.refuse_part(part, error.reason, final=error.kind in FINAL)

@@ -65,6 +65,8 @@ class Turn:
         now = self._clock.now()
         if now - lease.last_message_at > WINDOW:
             return Failed("expired")
+        if lease.attempts >= self._config.queue.max_attempts and all(part.kind == "answer" for part in lease.parts):
+            return await self._say(lease, "apology", [self._config.replies.error], lease.error)
         if lease.parts:
             return await self._deliver(lease, [part for part in lease.parts if part.kind != "answer"] or lease.parts)
         if not lease.manual and now - lease.messages[0].sent_at > timedelta(seconds=self._config.queue.max_age_seconds):
@@ -163,7 +165,9 @@ class Turn:
     def _wait_or_retry(self, error: ServiceError, lease: Lease) -> Outcome | None:
         now, queue = self._clock.now(), self._config.queue
         # A probe that is told to come later: its circuit stays open, and nothing is spent either.
-        if error.kind in (Kind.DOWN, Kind.REFUSED) or (error.kind is Kind.LATER and error.service in lease.probes):
+        probe = error.kind in (Kind.LATER, Kind.EVERYBODY) and error.service in lease.probes
+        throttled = error.kind is Kind.EVERYBODY and error.service == "model"
+        if probe or throttled or error.kind in (Kind.DOWN, Kind.REFUSED):
             return Released(
                 refused_by=error.service,
                 reason=error.reason,
@@ -178,14 +182,15 @@ class Turn:
                 until = now + timedelta(seconds=error.retry_after or EVERYBODY_SECONDS)
                 self._sender.limit.hold(until)
                 return Released(until)
-            case Kind.LATER if lease.attempts + 1 < queue.max_attempts:
+            case Kind.LATER if lease.attempts < queue.max_attempts:  # the last try is told to its user at the next look
                 wait = backoff_seconds(
                     lease.attempts + 1,
                     base=queue.backoff_base_seconds,
                     maximum=queue.backoff_max_seconds,
                     retry_after=error.retry_after,
                 )
-                return Retry(wait, error.reason, error.code, error.request_id)
+                wait *= lease.attempts + 1 < queue.max_attempts
+                return Retry(wait, error.reason, error.code, error.request_id, error.service)
         return None
 
     @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from bot.daemon import Daemon, only_instance
 from bot.demo.chat import CUSTOMERS, chat_app
 from bot.emulator import Bubble, Customer, Emulator, Settings, payloads
 from bot.emulator.delivery import card
-from bot.errors import StartError
+from bot.errors import NotFound, StartError
 from bot.store.insights import Insights
 
 PORTS = {"public": 8080, "admin": 8081, "chat": 8082}
@@ -182,9 +182,9 @@ def _free_port(*wanted: int, taken: Collection[int]) -> int:
 
 async def _remember(emulator: Emulator, customer: Customer, insights: Insights) -> None:
     """Show on a customer's phone what was said before a restart: the emulator forgot, the file did not."""
-    user_id = await insights.find_user(customer.key)
-    found = await insights.user(user_id) if user_id is not None else None
-    if found is None:
+    try:
+        found = await insights.user(customer.key)
+    except NotFound:
         return
     begun = {message["id"] for message in found["queue"] if message["begun_at"]}
     bubbles, read = [], False

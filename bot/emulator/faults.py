@@ -18,7 +18,7 @@ BODIES: dict[str, tuple[str, str]] = {
     "broken": ('{"id": "resp_1", "out', "application/json"),
     "nothing": ("", "application/json"),
 }
-TRANSPORT = ("http", "cut", "hang", "cut_body", "drip", *BODIES)
+TRANSPORT = ("http", "cut", "hang", "cut_body", "drip", "mistyped", *BODIES)
 MODEL = ("refusal", "incomplete", "content_filter", "empty", "context_length")
 SILENT = ("cut", "hang")  # nothing is answered
 KINDS = ("error", "slow", *TRANSPORT, *MODEL)
@@ -45,10 +45,11 @@ class Fault:
       slow          waits `seconds`, then goes on as if nothing was; with `after` it is the answer that waits
       cut_body      the answer's headers and half of its body, then the connection is closed
       drip          the answer's body byte by byte over `seconds`
+      mistyped      the answer, called text/html
       html, null, object, broken, nothing    HTTP 200 with such a body instead of the answer
       refusal, incomplete, content_filter, empty, context_length    what a model says; `body`: its words
     after: the request takes effect first (the message goes out, its statuses come); only the answer suffers.
-      Always so for cut_body and drip, which need an answer to spoil.
+      Always so for cut_body, drip and mistyped, which need an answer to spoil.
     """
 
     kind: str
@@ -77,7 +78,7 @@ class Fault:
     @property
     def early(self) -> bool:
         """Say whether it strikes before the request takes effect."""
-        return not self.after and self.kind not in ("cut_body", "drip")
+        return not self.after and self.kind not in ("cut_body", "drip", "mistyped")
 
 
 class Faults:
@@ -132,6 +133,8 @@ async def enact(fault: Fault, request: web.Request, answer: bytes, closing: asyn
     if fault.kind in BODIES:
         text, kind = BODIES[fault.kind]
         return web.Response(text=fault.body or text, content_type=kind, headers=fault.headers)
+    if fault.kind == "mistyped":
+        return web.Response(body=answer, content_type="text/html")
     if fault.kind == "hang":
         await pause(fault.seconds or None, closing)
     if fault.kind in SILENT:

@@ -32,7 +32,7 @@ _MEANINGS: Final = (
     ("refuses us", Kind.REFUSED, "unsupported_parameter unknown_parameter 3xx 4xx"),
     ("finds the conversation too long", Kind.TOO_LONG, "context_length_exceeded 413"),
     ("rejects the message", Kind.MESSAGE, "invalid_prompt 400 422"),
-    ("has no time", Kind.LATER, "429"),
+    ("has no time", Kind.EVERYBODY, "429"),
     ("is in trouble", Kind.LATER, "408 409 425 5xx"),
 )
 _CODES: Final = {code: (words, kind) for words, kind, codes in _MEANINGS for code in codes.split()}

@@ -1,28 +1,61 @@
-"""A service that refuses us is asked nothing but one probe at a time. Functions of a connection, for a write."""
+"""A service that refuses us, or fails one after the other, is asked nothing but one probe at a time. For a write."""
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bot.clock import stamp
 from bot.domain import Released, Service
 
 PROBE_MOST_SECONDS = 30.0
+STUMBLES_MOST = 2  # users in a row; one more is an outage
 
 
-def close(db: sqlite3.Connection, service: Service) -> None:
-    """Note that a service did what it was asked: nothing stands in its way any more."""
+def close(db: sqlite3.Connection, service: Service, asked_by: Sequence[int] | None = None) -> None:
+    """Note that a service did what it was asked: nothing stands in its way any more.
+
+    `asked_by` are the messages that it was asked for, where that says more than the moment of the answer: only the
+    probe closes it then, not a turn that was under way when it opened.
+    """
     db.execute(
         """UPDATE circuits SET state = 'closed', reason = NULL, code = NULL, opened_at = NULL, probe_at = NULL,
-                               probes = 0, probing = NULL WHERE service = ? AND state = 'open'""",
-        (service,),
+                               probes = 0, probing = NULL
+            WHERE service = ? AND state = 'open' AND (?2 IS NULL OR probing IN (SELECT value FROM json_each(?2)))""",
+        (service, None if asked_by is None else json.dumps(asked_by)),
     )
+    db.execute("DELETE FROM stumbles WHERE service = ?", (service,))
 
 
 def open_(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bool) -> None:
     """Open it, or count a failed probe: the next is due after 1, 2, 4… at most 30 seconds, or as the service asks.
 
-    A turn that was under way when it opened and is refused too says nothing new.
+    A turn that was under way when it opened and is refused too says nothing new. Stumbles get back what they spent.
     """
+    _open(db, refusal, now, probe=probe)
+    db.execute("DELETE FROM stumbles WHERE service = ?", (refusal.refused_by,))
+
+
+def stumble(
+    db: sqlite3.Connection, outbox_id: int, refusal: Released, now: datetime, *, spent: int, probe: bool
+) -> None:
+    """Count a failure that may be the message's own or the service's; with the third user in a row it is an outage."""
+    db.execute(
+        """INSERT INTO stumbles (service, outbox_id, spent) VALUES (?, ?, ?)
+           ON CONFLICT DO UPDATE SET spent = spent + excluded.spent""",
+        (refusal.refused_by, outbox_id, spent),
+    )
+    (outage,) = db.execute(
+        """SELECT state = 'open' OR ? < (SELECT count(DISTINCT o.user_id) FROM stumbles s JOIN outbox o
+                                             ON o.id = s.outbox_id WHERE s.service = c.service)
+             FROM circuits c WHERE service = ?""",
+        (STUMBLES_MOST, refusal.refused_by),
+    ).fetchone()
+    if outage:
+        open_(db, refusal, now, probe=probe)
+
+
+def _open(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bool) -> None:
     state, probes = db.execute("SELECT state, probes FROM circuits WHERE service = ?", (refusal.refused_by,)).fetchone()
     if state == "open" and not probe:
         return
@@ -36,6 +69,9 @@ def open_(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bo
     )
 
 
-def end_probe(db: sqlite3.Connection, outbox_id: int) -> None:
-    """Note that the turn of this message ended, whatever it found."""
-    db.execute("UPDATE circuits SET probing = NULL WHERE probing = ?", (outbox_id,))
+def end_probe(db: sqlite3.Connection, outbox_id: int, now: datetime, *, decided: bool) -> None:
+    """Note that the turn of this message ended. One that was put off asked nobody: a second passes before the next."""
+    db.execute(
+        "UPDATE circuits SET probing = NULL, probe_at = max(probe_at, ?) WHERE probing = ?",
+        ("" if decided else stamp(now + timedelta(seconds=1)), outbox_id),
+    )

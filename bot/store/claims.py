@@ -35,6 +35,14 @@ SELECT s.id FROM outbox s CROSS JOIN users u ON u.id = s.user_id
    AND NOT EXISTS (SELECT 1 FROM outbox l WHERE l.crashes >= 2 AND l.state = 'leased')
  ORDER BY u.ready_at LIMIT 1"""
 
+# Moments that a clock which is put back leaves in the future.
+_MOMENTS = {
+    "users": ("served_at", "ready_at", "pair_full_at", "noticed_at", "limited_at", "resumed_at"),
+    "outbox": ("received_at", "begun_at", "not_before_at", "finished_at"),
+    "replies": ("planned_at", "sending_at"),
+    "circuits": ("probe_at",),
+}
+
 _Row = Sequence[Any]
 
 
@@ -51,7 +59,19 @@ def adopt(db: sqlite3.Connection, now: datetime) -> int:
     ).fetchall()
     users.complete_merges(db)
     edits.apply_to(db, [id_ for (id_,) in adopted], stamp(now))
+    _follow_clock(db, now)
     return len(adopted)
+
+
+def _follow_clock(db: sqlite3.Connection, now: datetime) -> None:
+    """Let nobody wait again for hours that have been before: where the clock was put back, waits keep what was left."""
+    (last,) = db.execute("SELECT listening_at FROM control").fetchone()
+    if last is None or last <= stamp(now):
+        return
+    values = {"now": stamp(now), "back": f"{(now - parse_stamp(last)).total_seconds()} seconds"}
+    for table, column in ((table, column) for table, columns in _MOMENTS.items() for column in columns):
+        left = f"max(:now, strftime('%Y-%m-%dT%H:%M:%fZ', {column}, :back))"
+        db.execute(f"UPDATE {table} SET {column} = {left} WHERE {column} > :now", values)
 
 
 def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> tuple[list[Lease], str | None]:

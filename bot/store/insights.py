@@ -1,11 +1,13 @@
 """What people look at: queries on the reading connection, shaped for JSON. They change nothing."""
 
+import re
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
-from bot.clock import Clock, parse_stamp, stamp
+from bot.clock import Clock, stamp
+from bot.errors import NotFound
 from bot.store.db import Database
 from bot.store.operators import WINDOW
 from bot.store.turns import Budget
@@ -13,12 +15,12 @@ from bot.store.turns import Budget
 Row = dict[str, Any]
 T = TypeVar("T")
 CONVERSATION_MOST = 100
-LONGEST_ID = 140  # a business-scoped id has up to 135 characters
 
-_USERS = """
+# NULL where there is none, or a hand edit went wrong.
+_OLDEST = "max(0.0, round((julianday(:now) - julianday(min(received_at))) * 86400, 3))"
+_USERS = f"""
 SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth,
-       (SELECT min(o.received_at) FROM outbox o
-         WHERE o.user_id = u.id AND o.finished_at IS NULL) AS oldest_age_seconds,
+       (SELECT {_OLDEST} FROM outbox o WHERE o.user_id = u.id AND o.finished_at IS NULL) AS oldest_age_seconds,
        CASE WHEN EXISTS (SELECT 1 FROM outbox l WHERE l.user_id = u.id AND l.state = 'leased') THEN 'leased'
             WHEN u.paused_at IS NOT NULL THEN 'paused'
             WHEN u.depth = 0 THEN 'idle'
@@ -49,12 +51,12 @@ SELECT at, direction, kind, type, body, state, delivery, error, message_id, wami
          delivery, error, outbox_id, wamid
     FROM (SELECT * FROM replies WHERE user_id = :id ORDER BY planned_at DESC LIMIT :most))
  ORDER BY place, direction, message_id, part"""
-_STATS = """
+_STATS = f"""
 SELECT depth AS totalMessages, (SELECT count(*) FROM users WHERE depth > 0) AS activeUsers, :now AS timestamp,
        depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS pending,
        (SELECT count(*) FROM outbox WHERE state = 'leased') AS leased,
        (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed, paused_at IS NOT NULL AS paused,
-       (SELECT min(received_at) FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
+       (SELECT {_OLDEST} FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
   FROM control"""
 _CIRCUITS = """
 SELECT service, reason, code, opened_at, probe_at, iif(service = 'graph', 'WhatsApp', 'The model')
@@ -96,28 +98,21 @@ class Insights:
 
         return await self._query(query)
 
-    async def find_user(self, known_as: str) -> int | None:
-        """Find a person by u17, a phone with or without plus, or a business-scoped id; any text is a question."""
-        if len(known_as) > LONGEST_ID or not known_as.isprintable():
-            return None
-        number = known_as[1:] if known_as[:1] == "u" and known_as[1:].isdecimal() and known_as.isascii() else None
-        query = "SELECT user_id FROM user_ids WHERE id IN (?, ?)"
-        ids: list[Any] = [known_as, known_as.removeprefix("+")]
-        if number is not None:
-            query, ids = "SELECT id FROM users WHERE id = ?", [min(int(number), 2**62)]
-        row = await self._query(lambda db, _: db.execute(query, ids).fetchone())
-        return row[0] if row else None
+    async def find_user(self, known_as: str) -> int:
+        """Find a person by u17, a phone with or without plus, or a business-scoped id. Raises NotFound."""
+        return await self._query(lambda db, _: _find(db, known_as))
 
-    async def user(self, user_id: int) -> Row | None:
-        """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`."""
+    async def user(self, known_as: str) -> Row:
+        """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`.
 
-        def query(db: sqlite3.Connection, now: datetime) -> Row | None:
-            found = _rows(db, f"{_USERS} WHERE u.id = :id", now, id=user_id)
+        Raises NotFound, as `find_user` does.
+        """
+
+        def query(db: sqlite3.Connection, now: datetime) -> Row:
+            user_id = _find(db, known_as)
             failures = f"{_FAILURES} WHERE o.user_id = :id AND o.state = 'failed' ORDER BY o.id DESC LIMIT :most"
-            if not found:
-                return None
             return {
-                "user": found[0],
+                "user": _rows(db, f"{_USERS} WHERE u.id = :id", now, id=user_id)[0],
                 "queue": _rows(db, _QUEUE, now, id=user_id, most=CONVERSATION_MOST),
                 "conversation": _rows(db, _CONVERSATION, now, id=user_id, most=CONVERSATION_MOST)[-CONVERSATION_MOST:],
                 "failures": _rows(db, failures, now, id=user_id, most=CONVERSATION_MOST),
@@ -157,21 +152,18 @@ class Insights:
         return await self._read(lambda db: query(db, self._clock.now()))
 
 
+def _find(db: sqlite3.Connection, known_as: str) -> int:
+    query, ids = "SELECT user_id FROM user_ids WHERE id IN (?, ?)", [known_as, known_as.removeprefix("+")]
+    if re.fullmatch("u[0-9]{1,18}", known_as):
+        query, ids = "SELECT id FROM users WHERE id = ?", [known_as[1:]]
+    row = db.execute(query, ids).fetchone() if known_as.isprintable() else None  # a lone surrogate can't be asked for
+    if row is None:
+        raise NotFound("there is no such user: u17, a phone number or a business-scoped id")
+    return int(row[0])
+
+
 def _rows(db: sqlite3.Connection, query: str, now: datetime, **values: object) -> list[Row]:
     cursor = db.execute(query, {"now": stamp(now), "window": stamp(now - WINDOW), **values})
     names = [column[0] for column in cursor.description]
-    return [{name: _shaped(name, value, now) for name, value in zip(names, row, strict=True)} for row in cursor]
-
-
-def _shaped(name: str, value: Any, now: datetime) -> Any:
-    """Turn what SQLite has no type for into what JSON has one for."""
-    if name in ("paused", "retryable"):
-        return bool(value)
-    return _age(value, now) if name in ("oldest_age_seconds", "oldestAgeSeconds") else value
-
-
-def _age(text: str | None, now: datetime) -> float | None:
-    try:
-        return max(0.0, round((now - parse_stamp(text or "")) / timedelta(seconds=1), 3))
-    except ValueError:  # none, or a hand edit gone wrong
-        return None
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    return [row | {name: bool(row[name]) for name in ("paused", "retryable") if name in row} for row in rows]

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,9 +34,9 @@ def migrations_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
-def known_migrations(folder: Path | None = None) -> list[Migration]:
+def known_migrations() -> list[Migration]:
     """Read all migrations, in order."""
-    files = sorted((folder or migrations_folder()).glob("[0-9]*.sql"))
+    files = sorted(migrations_folder().glob("[0-9]*.sql"))
     return [Migration(int(file.name.split("_")[0]), file.name, file.read_text("utf-8")) for file in files]
 
 
@@ -45,14 +47,8 @@ def check_file(path: Path) -> None:
         raise StartError(f"{path} can't be written, and to look at it takes that, too: {mend}")
     if not path.is_file():
         raise StartError(f"there is no database at {path}: start the daemon once (bot run), or check store.url")
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5.0)
-        try:
-            version, latest = _version(connection, path), known_migrations()[-1].version
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise StartError(f"{path} can't be opened as the bot's database: {error}") from error
+    with _opened(path, "rw") as connection:
+        version, latest = _version(connection, path), known_migrations()[-1].version
     if version < latest:
         raise StartError(f"{path} is of an older version ({version} of {latest}): start the daemon once to renew it")
 
@@ -69,19 +65,23 @@ def migrate(path: Path, now: datetime) -> list[str]:
     wal = path.with_name(f"{path.name}-wal")
     if wal.is_file() and wal.stat().st_size and not (path.is_file() and path.stat().st_size):
         raise StartError(f"{path} is empty or gone, {wal.name} isn't: put it back, or move both away")
+    with _opened(path, "rwc") as connection:
+        version = _version(connection, path)
+        _check_history(connection, known, version)
+        connection.execute("PRAGMA journal_mode = WAL")  # writes: not before the file is known to be ours
+        connection.execute("PRAGMA synchronous = FULL")
+        pending = [migration for migration in known if migration.version > version]
+        for migration in pending:
+            _apply(connection, migration, now)
+        return [migration.name for migration in pending]
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     try:
-        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-        try:
-            version = _version(connection, path)
-            _check_history(connection, known, version)
-            connection.execute("PRAGMA journal_mode = WAL")  # writes: not before the file is known to be ours
-            connection.execute("PRAGMA synchronous = FULL")
-            pending = [migration for migration in known if migration.version > version]
-            for migration in pending:
-                _apply(connection, migration, now)
-            return [migration.name for migration in pending]
-        finally:
-            connection.close()
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)) as connection:
+            yield connection
     except sqlite3.Error as error:
         raise StartError(f"{path} can't be opened as the bot's database: {error}") from error
 
@@ -109,9 +109,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _check_history(connection: sqlite3.Connection, known: list[Migration], version: int) -> None:
-    if version == 0:
-        return
-    applied = dict(connection.execute("SELECT version, checksum FROM migrations"))
+    applied = dict(connection.execute("SELECT version, checksum FROM migrations")) if version else {}
     for migration in known:
         if migration.version <= version and applied.get(migration.version) != migration.checksum:
             raise StartError(f"migrations/{migration.name} is not what this file was made with: reinstall bot")
@@ -129,7 +127,5 @@ def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) 
         connection.executescript(
             f"BEGIN IMMEDIATE;{migration.sql}\n;{record}PRAGMA user_version = {migration.version};COMMIT;"
         )
-    except sqlite3.Error as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:  # what was begun goes with the connection
         raise StartError(f"migration {migration.name} failed, nothing was changed: {error}") from error

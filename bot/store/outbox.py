@@ -33,7 +33,7 @@ def settle(
         if not isinstance(outcome, Done):
             _settle_undone(db, lease, outcome, now)
         elif lease.probes:
-            circuits.end_probe(db, lease.messages[0].id)
+            circuits.end_probe(db, lease.messages[0].id, now, decided=True)
     users.complete_merges(db)
 
 
@@ -52,7 +52,7 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
         case Released(until=moment):
             changed = _give_back(db, lease, moment)
     if lease.probes:
-        circuits.end_probe(db, lead)
+        circuits.end_probe(db, lead, now, decided=isinstance(outcome, Failed | Cancelled))
     if not changed:
         return
     edits.apply_to(db, [lead], stamp(now))
@@ -63,6 +63,9 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
         )
     if isinstance(outcome, Released) and outcome.refused_by:
         circuits.open_(db, outcome, now, probe=bool(lease.probes))
+    if isinstance(outcome, Retry | InDoubt) and outcome.service:
+        failure = Released(refused_by=outcome.service, reason=outcome.error, code=outcome.code)
+        circuits.stumble(db, lead, failure, now, spent=isinstance(outcome, Retry), probe=bool(lease.probes))
     if (row := _attempt(outcome)) is not None:
         request_id = getattr(outcome, "request_id", None)
         db.execute(
@@ -92,8 +95,8 @@ def _attempt(outcome: Outcome) -> tuple[str, str | None, str | None] | None:
             return "cancelled", None, error
         case Retry(error=error, code=code):
             return "retry", code, error
-        case InDoubt():
-            return "in_doubt", None, None
+        case InDoubt(error=error, code=code):
+            return "in_doubt", code, error or None
         case Released(refused_by=service, reason=reason, code=code) if service:
             return "refused", code, reason
     return None

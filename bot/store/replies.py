@@ -141,7 +141,7 @@ def _plan(
             "UPDATE outbox SET error = ?, attempts = attempts + ? WHERE id = ?", (plan.error, plan.attempts, lead)
         )
     if plan.works is not None:
-        circuits.close(db, plan.works)
+        circuits.close(db, plan.works, [lead])
     if plan.notice is not None:
         db.execute(f"UPDATE users SET {plan.notice} = ? WHERE id = ?", (text_now, plan.lease.user_id))
     return parts, begun
@@ -163,7 +163,7 @@ def _record_answers(db: sqlite3.Connection, answered: Sequence[tuple[int, Answer
                                            output_tokens = output_tokens + excluded.output_tokens""",
         (now.date().isoformat(), len(tried), sum(row[5] for row in tried), sum(row[6] for row in tried)),
     )
-    circuits.close(db, "model")
+    circuits.close(db, "model", [row[0] for row in tried])
 
 
 def _spoken(db: sqlite3.Connection, outbox_id: int) -> bool:

@@ -79,7 +79,7 @@ class Store:
         def mark(db: sqlite3.Connection) -> bool:
             last = db.execute("SELECT listening_at FROM control").fetchone()[0]
             db.execute("UPDATE control SET listening_at = ?", (stamp(now),))
-            return last is not None and parse_stamp(last) < now - timedelta(seconds=DEAF_SECONDS)
+            return last is not None and not stamp(now - timedelta(seconds=DEAF_SECONDS)) <= last <= stamp(now)
 
         return await self._db.keep(mark)
 
@@ -138,13 +138,12 @@ class Store:
         before = stamp(self._clock.now() - timedelta(days=keep_days))
         return await self._db.keep(lambda db: outbox.prune(db, before, most))
 
-    async def retry(self, ids: Sequence[int], *, who: str) -> int:
-        """Put failed messages back to pending, all or none; return how many. Raises NotFound, WrongState."""
-        return await self._act(lambda db, now: operators.retry(db, ids, now, who))
+    async def retry(self, ids: Sequence[int] | None, *, who: str) -> int:
+        """Put failed messages back to pending, all or none (None: every one that can be); return how many.
 
-    async def retry_all(self, *, who: str) -> int:
-        """Put every failure that can still be answered back to pending; return how many."""
-        return await self._act(lambda db, now: operators.retry_all(db, now, who))
+        Raises NotFound, WrongState.
+        """
+        return await self._act(lambda db, now: operators.retry(db, ids, now, who))
 
     async def pause(self, user_id: int | None, *, who: str) -> int:
         """Stop answering somebody, or (None) everybody; return how many people that concerns. Raises NotFound."""

@@ -30,7 +30,7 @@ class Api:
         return [
             web.get("/queue-stats", _told(lambda _: read.queue_stats())),
             web.get("/api/users", _told(lambda request: read.users(*wire.paging(request, wire.USERS_CURSOR)))),
-            web.get("/api/users/{user_id}", _told(lambda request: wire.found_user(request, read))),
+            web.get("/api/users/{user_id}", _told(lambda request: read.user(request.match_info["user_id"]))),
             web.get("/api/failures", _told(lambda request: read.failures(*wire.paging(request, wire.FAILURES_CURSOR)))),
             web.post("/api/messages/{id}/retry", self.retry),
             web.post("/api/failures/retry", self.retry),
@@ -44,13 +44,13 @@ class Api:
     async def retry(self, request: web.Request) -> web.Response:
         """Put failed messages back: the one in the path, those of `{"ids": [7, 8]}`, or all that can be."""
         ids, who = await wire.wanted_ids(request), _who(request)
-        retried = await (self._store.retry_all(who=who) if ids is None else self._store.retry(ids, who=who))
         about = {"user": "everybody"} if ids is None else {"ids": ids[:20]}
-        return self._done(request, "retried", about, retried=retried)
+        return self._done(request, "retried", about, retried=await self._store.retry(ids, who=who))
 
     async def steer(self, request: web.Request) -> web.Response:
         """Pause, resume or clear the user that the path names; everybody where it names none."""
-        user_id = await wire.known_user(request, self._store.insights) if "user_id" in request.match_info else None
+        named = request.match_info.get("user_id")
+        user_id = None if named is None else await self._store.insights.find_user(named)
         verb, who = request.match_info["verb"], _who(request)
         about = {"user": f"u{user_id}" if user_id else "everybody"}
         if verb == "pause":

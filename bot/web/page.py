@@ -11,7 +11,7 @@ from bot import __version__
 from bot.clock import age, readable
 from bot.store.store import Store
 from bot.web.api import reasons_not_ready
-from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, found_user, paging
+from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, paging
 
 TEMPLATES = Path(__file__).parent / "templates"
 # `?done=` carries a word and figures only, so that a link from elsewhere can't put words into the page's mouth.
@@ -60,12 +60,12 @@ class Page:
 
     async def user(self, request: web.Request) -> web.Response:
         """Draw one user: what waits, what failed, the conversation."""
-        return self.draw("user.html", done=_done(request), **await found_user(request, self._insights))
+        return self.draw("user.html", done=_done(request), **await self._insights.user(request.match_info["user_id"]))
 
     async def confirm_clear(self, request: web.Request) -> web.Response:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
-        if "user_id" in request.match_info:
-            user = (await found_user(request, self._insights))["user"]
+        if named := request.match_info.get("user_id"):
+            user = (await self._insights.user(named))["user"]
             return self.draw("clear.html", user=user, waiting=user["depth"] - (user["state"] == "leased"))
         return self.draw("clear.html", user=None, waiting=(await self._insights.queue_stats())["pending"])
 

@@ -1,4 +1,4 @@
-"""What requests say: fields of a JSON or form body, the user in the path, paging, JSON or a page."""
+"""What requests say: fields of a JSON or form body, paging, JSON or a page."""
 
 import json
 import re
@@ -6,9 +6,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from aiohttp import web
-
-from bot.errors import NotFound
-from bot.store.insights import Insights
 
 ID = "[0-9]{1,18}"
 USERS_CURSOR, FAILURES_CURSOR = f"{ID}-{ID}", ID  # as the store's insights make them
@@ -47,21 +44,6 @@ async def _field(request: web.Request, known: str) -> Any:
     if not isinstance(found, dict) or found.keys() - {known}:
         raise web.HTTPBadRequest(reason=f"the body must be a JSON object or a form with nothing but {known!r}")
     return found.get(known)
-
-
-async def known_user(request: web.Request, insights: Insights) -> int:
-    """Return the user that the path names by whatever id. Raises NotFound."""
-    user_id = await insights.find_user(request.match_info["user_id"])
-    if user_id is None:
-        raise NotFound("there is no such user: u17, a phone or a business-scoped id")
-    return user_id
-
-
-async def found_user(request: web.Request, insights: Insights) -> dict[str, Any]:
-    """Return what is known of the user that the path names. Raises NotFound."""
-    if (found := await insights.user(await known_user(request, insights))) is None:
-        raise NotFound("this user is gone")
-    return found
 
 
 def paging(request: web.Request, cursor: str, after: str = "after") -> tuple[int, str | None]:

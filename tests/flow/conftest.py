@@ -83,6 +83,11 @@ class World:
         with closing(sqlite3.connect(self.file, timeout=5.0)) as db:
             return db.execute(query, values).fetchall()
 
+    def opened(self, service: str) -> list[tuple[Any, ...]]:
+        """Read reason, failed probes and the next probe's time of a circuit that is open."""
+        query = "SELECT reason, probes, probe_at FROM circuits WHERE state = 'open' AND service = ?"
+        return self.rows(query, service)
+
     def write(self, statement: str, *values: Any) -> None:
         """Change the file by hand."""
         with closing(sqlite3.connect(self.file, timeout=5.0)) as db, db:

@@ -59,7 +59,7 @@ async def test_when_all_is_well_each_question_says_so(emulator: Emulator) -> Non
     assert "+15550783881 as “La Tienda”" in findings[0][1]
     assert "the app secret belongs to the token's app" in findings[0][1]
     assert "Emulated app" in findings[1][1]
-    assert "knows gpt-5.4-mini" in findings[2][1]
+    assert "gpt-5.4-mini answered" in findings[2][1]
 
 
 async def test_the_secret_of_another_app_is_told_from_a_wrong_token(emulator: Emulator) -> None:
@@ -131,8 +131,8 @@ async def test_a_wrong_account_and_one_that_is_not_set(emulator: Emulator) -> No
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"api_key": SecretStr("sk-wrong")}, "set OPENAI_API_KEY"),
-        ({"model": "gpt-0"}, "no such model"),
+        ({"api_key": SecretStr("sk-wrong")}, "doesn't accept the API key"),
+        ({"model": "gpt-0"}, "doesn't know the model"),
     ],
 )
 async def test_the_models_refusals(emulator: Emulator, changes: dict[str, object], words: str) -> None:
@@ -142,29 +142,28 @@ async def test_the_models_refusals(emulator: Emulator, changes: dict[str, object
     assert words in text
 
 
-async def _model_finding(handler: Callable[[web.Request], web.Response], model: str = "a/b") -> tuple[bool, str]:
+async def _model_finding(handler: Callable[[web.Request], web.Response], **openai: object) -> tuple[bool | None, str]:
     async def answer(request: web.Request) -> web.Response:
         return handler(request)
 
     app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    async with serving(app) as port, aiohttp.ClientSession() as session:
-        openai = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", model=model, api_key=SecretStr("k"))
-        finding = await check_model(openai, session)
+    app.router.add_post("/{path:.*}", answer)
+    async with serving(app) as port:
+        finding = await check_model(OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=SecretStr("k"), **openai))
         return finding.good, finding.text
 
 
-async def test_a_compatible_server_with_only_a_list_is_asked_for_that() -> None:
-    """Local servers name models with slashes and have no address for each."""
+async def test_a_compatible_server_is_asked_by_the_api_that_is_set() -> None:
+    """Local servers know no Responses API, and often have no address for each model: only an answer proves it."""
 
-    def listed(request: web.Request) -> web.Response:
-        if request.path == "/v1/models":
-            return web.json_response({"data": [{"id": "a/b"}, None]})
+    def answered(request: web.Request) -> web.Response:
+        if request.path == "/v1/chat/completions":
+            return web.json_response({"choices": [{"message": {"content": "Hello"}}]})
         return web.Response(status=404, text="not found")
 
-    assert (await _model_finding(listed))[0]
-    good, text = await _model_finding(listed, model="c")
-    assert (good, "no such model" in text) == (False, True)
+    assert (await _model_finding(answered, api="chat_completions", model="a/b"))[0]
+    good, text = await _model_finding(answered, api="responses", model="a/b")
+    assert (good, "openai.api" in text) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -172,13 +171,13 @@ async def test_a_compatible_server_with_only_a_list_is_asked_for_that() -> None:
     [
         (
             lambda: web.Response(text="<html>welcome</html>", content_type="text/html"),
-            "look at openai.base_url",
+            "openai.base_url",
         ),
-        (lambda: web.json_response([]), "look at openai.base_url"),
+        (lambda: web.json_response([]), "openai.base_url"),
         (lambda: web.json_response({"error": "odd"}, status=500), "HTTP 500"),
-        (lambda: web.json_response({"error": {"code": "insufficient_quota"}}, status=429), "no credit left"),
-        (lambda: web.json_response({"error": {"code": None}}, status=403), "permissions"),
-        (lambda: web.Response(status=404), "look at openai.model and openai.base_url"),
+        (lambda: web.json_response({"error": {"code": "insufficient_quota"}}, status=429), "wants to be paid"),
+        (lambda: web.json_response({"error": {"code": None}}, status=403), "denies permission"),
+        (lambda: web.Response(status=404), "doesn't know the model or the address"),
     ],
 )
 async def test_whatever_answers_there_is_judged(response: Callable[[], web.Response], words: str) -> None:
@@ -191,9 +190,9 @@ async def test_whatever_answers_there_is_judged(response: Callable[[], web.Respo
 async def test_a_model_service_that_is_not_there() -> None:
     """The address is named."""
     openai = OpenAI(base_url="http://127.0.0.1:9/v1", api_key=SecretStr("k"))
-    async with aiohttp.ClientSession() as session:
-        finding = await check_model(openai, session)
-    assert (finding.good, "http://127.0.0.1:9/v1 can't be reached" in finding.text) == (False, True)
+    finding = await check_model(openai)
+    assert finding.good is False
+    assert "http://127.0.0.1:9/v1 gives no answer: no connection to the model" in finding.text
 
 
 # -- our own address

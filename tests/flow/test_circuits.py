@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import socket
-from typing import Any
 
 import pytest
 
@@ -20,19 +19,13 @@ GRAPH_FAULTS = [Fault("error", times=0, code=code) for code in (190, 10, 131005,
 GRAPH_FAULTS.append(Fault("http", times=0, status=401, body="{}"))
 
 
-def opened(world: World, service: str) -> list[tuple[Any, ...]]:
-    """Read the circuit of a service where it is open."""
-    query = "SELECT reason, probes, probe_at FROM circuits WHERE state = 'open' AND service = ?"
-    return world.rows(query, service)
-
-
 async def assert_nothing_is_lost(world: World, service: str, fault: int) -> None:
     """Let three users meet the fault, look at what became of them, repair it and see them answered."""
     emu = world.emu
     for who in (world.ana, world.bea, world.cora):
         await emu.say(who, f"hello from {who.name}")
-    await world.eventually(lambda: opened(world, service))
-    await world.eventually(lambda: opened(world, service)[0][1] >= 1)  # and a probe failed
+    await world.eventually(lambda: world.opened(service))
+    await world.eventually(lambda: world.opened(service)[0][1] >= 1)  # and a probe failed
     assert emu.sends() == []
     refused = world.logged("turn", outcome="released")
     assert {line["log_level"] for line in refused if line["error"]} == {"warning"}
@@ -77,13 +70,13 @@ async def test_while_a_circuit_is_open_one_message_at_a_time_tries_the_service(w
     people = [emu.customer(f"Customer {n}", wa_id=f"3460020000{n}") for n in range(6)]
     async with world.running():
         await emu.say(people[0], "first")
-        await world.eventually(lambda: opened(world, service))
+        await world.eventually(lambda: world.opened(service))
         since = emu.log.entries[-1].number
         for who in people[1:]:
             await emu.say(who, f"from {who.name}")
         for probes in range(1, 4):
             await world.post(f"/api/circuits/{service}/try")
-            await world.eventually(lambda probes=probes: opened(world, service)[0][1] >= probes)
+            await world.eventually(lambda probes=probes: world.opened(service)[0][1] >= probes)
         tried = emu.log.of("model" if service == "model" else "graph.send", since=since)
         emu.faults.remove(number)
         await world.post(f"/api/circuits/{service}/try")
@@ -100,7 +93,7 @@ async def test_a_circuit_closes_by_itself(world: World) -> None:
         await world.emu.say(world.ana, "hi")
         assert await world.sent(1, timeout_seconds=10) == ["answer to: hi"]
         await world.settled("done")
-        assert opened(world, "model") == []
+        assert world.opened("model") == []
     assert world.rows("SELECT attempts FROM outbox") == [(0,)]
 
 
@@ -111,9 +104,9 @@ async def test_a_probe_that_fails_in_another_way_spends_nothing(world: World) ->
     async with world.running(queue={"max_attempts": 2}):
         await world.emu.say(world.ana, "hi")
         for probes in (0, 1):
-            await world.eventually(lambda n=probes: opened(world, "model") and opened(world, "model")[0][1] >= n)
+            await world.eventually(lambda n=probes: world.opened("model") and world.opened("model")[0][1] >= n)
             await world.post("/api/circuits/model/try")
-        await world.eventually(lambda: not opened(world, "model") or opened(world, "model")[0][1] >= 2)
+        await world.eventually(lambda: not world.opened("model") or world.opened("model")[0][1] >= 2)
         await world.post("/api/circuits/model/try")
         assert await world.sent(1) == ["answer to: hi"]
         await world.settled("done")
@@ -129,10 +122,10 @@ async def test_planned_answers_still_go_out_while_only_the_model_refuses(world: 
         await world.eventually(lambda: world.rows("SELECT not_before_at FROM outbox WHERE not_before_at > ''"))
         emu.faults.add(MODEL_FAULTS[0])
         await emu.say(world.bea, "hello")
-        await world.eventually(lambda: opened(world, "model"))
+        await world.eventually(lambda: world.opened("model"))
         world.write("UPDATE outbox SET not_before_at = NULL WHERE id = 1")
         assert await world.sent(1, world.ana) == ["answer to: hi"]
-        assert opened(world, "model")
+        assert world.opened("model")
 
 
 @pytest.mark.parametrize("planned", [0, 2])
@@ -164,7 +157,7 @@ async def test_a_service_that_nobody_answers_for_opens_its_circuit(world: World)
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
         async with world.running(whatsapp={"base_url": nowhere}):
             await world.emu.say(world.ana, "hi")
-            await world.eventually(lambda: opened(world, "graph"))
+            await world.eventually(lambda: world.opened("graph"))
             status, ready = await world.get("/readyz")
         assert status == 503
         assert "can't be reached" in ready["reasons"][0]
@@ -179,7 +172,7 @@ async def test_a_model_that_nobody_answers_for_opens_its_circuit(world: World) -
         port = model._port
     async with world.running(openai={"base_url": f"http://127.0.0.1:{port}/v1"}):
         await world.emu.say(world.ana, "hi")
-        await world.eventually(lambda: opened(world, "model"))
+        await world.eventually(lambda: world.opened("model"))
         model.settings.port, model.settings.api_key = port, world.emu.settings.api_key
         back = Emulator(model.settings)
         async with back:
@@ -192,11 +185,11 @@ async def test_an_open_circuit_outlives_a_restart(world: World) -> None:
     world.emu.faults.add("error", service="model", status=401, times=1)
     async with world.running():
         await world.emu.say(world.ana, "hi")
-        await world.eventually(lambda: opened(world, "model"))
-    assert "401" in opened(world, "model")[0][0]
+        await world.eventually(lambda: world.opened("model"))
+    assert "401" in world.opened("model")[0][0]
     async with world.running():
         assert await world.sent(1) == ["answer to: hi"]
-        assert opened(world, "model") == []
+        assert world.opened("model") == []
 
 
 async def test_a_retry_after_of_a_refusal_delays_the_probe(world: World) -> None:
@@ -205,6 +198,6 @@ async def test_a_retry_after_of_a_refusal_delays_the_probe(world: World) -> None
     world.emu.faults.add(fault)
     async with world.running():
         await world.emu.say(world.ana, "hi")
-        ((_, _, probe_at),) = await world.eventually(lambda: opened(world, "model"))
+        ((_, _, probe_at),) = await world.eventually(lambda: world.opened("model"))
     ((now,),) = world.rows("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+20 seconds')")
     assert probe_at > now

@@ -30,6 +30,7 @@ from bot.store.store import Store
 from tests.clock import START, FakeClock
 
 NUMBER = "15550001111"
+PEOPLE = [f"52155512{n:02}" for n in range(10)]
 Person = str | Identity
 
 
@@ -96,6 +97,11 @@ class Desk:
         return await self.arrive(
             *(message(who, body, None if sent is None else sent + n) for n, body in enumerate(bodies))
         )
+
+    async def crowd(self, count: int = 5) -> None:
+        """Let so many PEOPLE write, twice each."""
+        for n in range(count):
+            await self.say(PEOPLE[n], f"m{n}", f"n{n}")
 
     async def tell(
         self,
@@ -187,15 +193,11 @@ class Desk:
 
     async def id_of(self, who: str) -> int:
         """Return the number of a person known by an id."""
-        found = await self.store.insights.find_user(who)
-        assert found is not None, f"{who} is unknown"
-        return found
+        return await self.store.insights.find_user(who)
 
     async def look(self, who: str) -> dict[str, Any]:
         """Return all that is shown of a person."""
-        found = await self.store.insights.user(await self.id_of(who))
-        assert found is not None
-        return found
+        return await self.store.insights.user(who)
 
     async def states(self, who: str) -> dict[str, str]:
         """Return the state of each of a person's messages, by its words."""
@@ -212,6 +214,10 @@ class Desk:
     async def queue(self, who: str) -> list[str]:
         """Return the words of what waits or is being answered, in the order of the line."""
         return [row["body"] for row in (await self.look(who))["queue"]]
+
+    async def open_services(self) -> list[str]:
+        """Return the services whose circuit is open."""
+        return [circuit["service"] for circuit in await self.store.insights.circuits()]
 
     async def depth(self) -> int:
         """Return how many messages are pending or leased in all."""

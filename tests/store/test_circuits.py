@@ -4,25 +4,12 @@ from bot.domain import Answer, Done, Failed, Lease, Released, Service
 from bot.store.replies import Plan
 from bot.store.turns import Budget
 from tests.store.conftest import OpenDesk
-from tests.store.desk import Desk, words
-
-PEOPLE = [f"52155512{n:02}" for n in range(10)]
+from tests.store.desk import PEOPLE, Desk, words
 
 
 def refused(service: Service, *, after: float = 0.0) -> Released:
     """Say that a service refused us."""
     return Released(refused_by=service, reason="token expired", code="190", probe_after_seconds=after)
-
-
-async def crowd(desk: Desk, count: int = 5) -> None:
-    """Let so many people write."""
-    for n in range(count):
-        await desk.say(PEOPLE[n], f"m{n}", f"n{n}")
-
-
-async def open_services(desk: Desk) -> list[str]:
-    """Return the services whose circuit is open."""
-    return [circuit["service"] for circuit in await desk.store.insights.circuits()]
 
 
 async def planned(desk: Desk, who: str, body: str) -> None:
@@ -35,7 +22,7 @@ async def planned(desk: Desk, who: str, body: str) -> None:
 
 async def test_a_refusal_opens_the_circuit_and_nobody_fails(desk: Desk) -> None:
     """Nothing is spent, nothing else is claimed, and it says why and since when."""
-    await crowd(desk)
+    await desk.crowd()
     (lease,) = await desk.claim(1)
     desk.tick()
     assert await desk.store.settle(lease, refused("model"), claim=True) is None
@@ -52,7 +39,7 @@ async def test_a_refusal_opens_the_circuit_and_nobody_fails(desk: Desk) -> None:
 
 async def test_one_probe_at_a_time_each_with_another_users_head(desk: Desk) -> None:
     """While one is under way nobody else is claimed; the next is somebody else's."""
-    await crowd(desk, 4)
+    await desk.crowd(4)
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model"))
     probed = [words([lease])[0]]
@@ -69,7 +56,7 @@ async def test_one_probe_at_a_time_each_with_another_users_head(desk: Desk) -> N
 
 async def test_probes_are_at_most_thirty_seconds_apart(desk: Desk) -> None:
     """1, 2, 4, 8, 16 and then 30 seconds."""
-    await crowd(desk)
+    await desk.crowd()
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("graph"))
     waits = []
@@ -85,7 +72,7 @@ async def test_probes_are_at_most_thirty_seconds_apart(desk: Desk) -> None:
 
 async def test_many_turns_that_are_refused_together_are_one_refusal(desk: Desk) -> None:
     """What was under way when the circuit opened is no failed probe: the first probe comes after a second."""
-    await crowd(desk, 10)
+    await desk.crowd(10)
     leases = await desk.claim()
     assert len(leases) == 10
     for lease in leases:
@@ -96,7 +83,7 @@ async def test_many_turns_that_are_refused_together_are_one_refusal(desk: Desk) 
 
 async def test_a_refusal_that_says_when_is_heeded(desk: Desk) -> None:
     """The service's own Retry-After is a floor."""
-    await crowd(desk)
+    await desk.crowd()
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model", after=20))
     desk.tick(19)
@@ -107,20 +94,20 @@ async def test_a_refusal_that_says_when_is_heeded(desk: Desk) -> None:
 
 async def test_a_probe_that_is_answered_closes_the_circuit(desk: Desk) -> None:
     """The model's answer is what counts; everybody goes on at once."""
-    await crowd(desk)
+    await desk.crowd()
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model"))
     desk.tick(1)
     (probe,) = await desk.claim()
     await desk.plan(probe, "an answer")
-    assert await open_services(desk) == []
+    assert await desk.open_services() == []
     assert await desk.store.insights.reasons() == []
     assert len(await desk.claim()) == 4
 
 
 async def test_a_probe_says_what_it_probes(desk: Desk) -> None:
     """Whoever isn't a probe says nothing."""
-    await crowd(desk)
+    await desk.crowd()
     (lease,) = await desk.claim(1)
     assert lease.probes == ()
     await desk.settle(lease, refused("model"))
@@ -131,25 +118,25 @@ async def test_a_probe_says_what_it_probes(desk: Desk) -> None:
 
 async def test_a_service_that_rejects_a_message_works(desk: Desk) -> None:
     """The model answered, with a no to this message: that closes its circuit as well."""
-    await crowd(desk)
+    await desk.crowd()
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model"))
     desk.tick(1)
     (probe,) = await desk.claim()
     await desk.store.plan(Plan(probe, "apology", ["sorry"], error="content filter", works="model"))
-    assert await open_services(desk) == []
+    assert await desk.open_services() == []
 
 
 async def test_a_send_closes_the_circuit_of_the_graph_api(desk: Desk) -> None:
     """A wamid says that we are let in again, also one of a send that was under way when it opened."""
-    await crowd(desk, 3)
+    await desk.crowd(3)
     first, second, _ = await desk.claim()
     parts = await desk.plan(first, "answer")
     await desk.begin(first, parts[0])
     await desk.settle(second, refused("graph"))
-    assert await open_services(desk) == ["graph"]
+    assert await desk.open_services() == ["graph"]
     await desk.settle(first, Done(desk.receipt(parts[0])))
-    assert await open_services(desk) == []
+    assert await desk.open_services() == []
 
 
 async def test_planned_answers_go_out_while_only_the_model_is_shut(desk: Desk) -> None:
@@ -180,13 +167,13 @@ async def test_planned_answers_wait_for_the_graph_api_and_are_its_probes(desk: D
     (probe,) = await desk.claim()
     assert (words([probe]), bool(probe.probes)) == (["planned"], True)
     await desk.serve(probe)
-    assert await open_services(desk) == []
+    assert await desk.open_services() == []
     assert await desk.told(PEOPLE[0]) == [("re planned", "sent", None)]
 
 
 async def test_a_probe_that_says_nothing_of_the_service_is_followed_by_another(desk: Desk) -> None:
     """An expired head is decided without asking anybody."""
-    await crowd(desk, 2)
+    await desk.crowd(2)
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model"))
     desk.tick(1)
@@ -194,12 +181,12 @@ async def test_a_probe_that_says_nothing_of_the_service_is_followed_by_another(d
     await desk.settle(probe, Failed("expired"))
     (probe,) = await desk.claim()
     assert probe.probes
-    assert await open_services(desk) == ["model"]
+    assert await desk.open_services() == ["model"]
 
 
 async def test_a_restart_forgets_the_probe_and_keeps_the_circuit(desk: Desk, open_desk: OpenDesk) -> None:
     """The probe under way died with the process: the next one may go."""
-    await crowd(desk)
+    await desk.crowd()
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model"))
     desk.tick(1)
@@ -209,12 +196,12 @@ async def test_a_restart_forgets_the_probe_and_keeps_the_circuit(desk: Desk, ope
     await again.store.adopt()
     (probe,) = await again.claim()
     assert probe.probes
-    assert await open_services(again) == ["model"]
+    assert await again.open_services() == ["model"]
 
 
 async def test_an_operator_can_have_the_next_probe_at_once(desk: Desk) -> None:
     """False where nothing is wrong with the service."""
-    await crowd(desk)
+    await desk.crowd()
     assert await desk.store.try_circuit("model", who="test") is False
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model", after=3600))
@@ -226,7 +213,7 @@ async def test_an_operator_can_have_the_next_probe_at_once(desk: Desk) -> None:
 
 async def test_both_services_can_be_shut(desk: Desk) -> None:
     """One probe for both; each closes by its own success."""
-    await crowd(desk)
+    await desk.crowd()
     first, second = await desk.claim(2)
     await desk.settle(first, refused("model"))
     await desk.settle(second, refused("graph"))
@@ -234,15 +221,15 @@ async def test_both_services_can_be_shut(desk: Desk) -> None:
     desk.tick(1)
     (probe,) = await desk.claim()
     (part,) = await desk.plan(probe, "answer")
-    assert await open_services(desk) == ["graph"]
+    assert await desk.open_services() == ["graph"]
     await desk.begin(probe, part)
     await desk.settle(probe, Done(desk.receipt(part)))
-    assert await open_services(desk) == []
+    assert await desk.open_services() == []
 
 
 async def test_a_paused_daemon_probes_nothing(desk: Desk) -> None:
     """Paused is paused."""
-    await crowd(desk)
+    await desk.crowd()
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model"))
     await desk.store.pause(None, who="test")
@@ -263,7 +250,7 @@ async def spend(desk: Desk, lease: Lease, tokens: int) -> None:
 async def test_a_spent_budget_stops_the_model_and_not_the_planned_answers(open_desk: OpenDesk) -> None:
     """It shows, and who has an answer gets it."""
     desk = await open_desk(budget=Budget(1.0, input_price=10.0))
-    await crowd(desk, 3)
+    await desk.crowd(3)
     first, *others = await desk.claim()
     await spend(desk, first, 99_999)
     for lease in others:
@@ -285,7 +272,7 @@ async def test_a_spent_budget_stops_the_model_and_not_the_planned_answers(open_d
 async def test_the_next_day_has_a_budget_of_its_own(open_desk: OpenDesk) -> None:
     """By UTC; also after a restart."""
     desk = await open_desk(budget=Budget(1.0, output_price=1.0))
-    await crowd(desk, 2)
+    await desk.crowd(2)
     (lease,) = await desk.claim(1)
     await desk.store.plan(Plan(lease, "answer", ["costly"], answer=Answer(("costly",), 0, 1_000_000, "req")))
     await desk.serve((await desk.claim(0) or [lease])[0])
@@ -300,7 +287,7 @@ async def test_the_next_day_has_a_budget_of_its_own(open_desk: OpenDesk) -> None
 async def test_a_probe_asks_no_model_either_once_the_budget_is_spent(open_desk: OpenDesk) -> None:
     """A circuit that is open is no way around it."""
     desk = await open_desk(budget=Budget(1.0, input_price=1.0))
-    await crowd(desk, 3)
+    await desk.crowd(3)
     first, second, _ = await desk.claim()
     await spend(desk, first, 1_000_000)
     await desk.settle(second, refused("graph"))

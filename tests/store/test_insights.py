@@ -3,6 +3,7 @@
 import pytest
 
 from bot.domain import Done, Failed, Identity, InDoubt, Released, Retry
+from bot.errors import NotFound
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message
 
@@ -142,7 +143,8 @@ async def test_a_person_is_found_by_whatever_they_are_known_by(desk: Desk) -> No
         "x" * 500,
     ]
     for unknown in odd:
-        assert await desk.store.insights.find_user(unknown) is None
+        with pytest.raises(NotFound):
+            await desk.store.insights.find_user(unknown)
 
 
 async def test_a_person_is_shown_with_queue_conversation_and_failures(desk: Desk) -> None:
@@ -180,7 +182,8 @@ async def test_a_person_is_shown_with_queue_conversation_and_failures(desk: Desk
         "content filter",
         True,
     )
-    assert await desk.store.insights.user(99) is None
+    with pytest.raises(NotFound):
+        await desk.store.insights.user("u99")
 
 
 async def test_only_the_newest_of_a_long_conversation_are_shown(desk: Desk) -> None:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from bot.domain import Identity
+from bot.errors import NotFound
 from tests.store.desk import Desk, Person, message
 
 PHONE, OTHER_PHONE = "5215550001", "5215550002"
@@ -24,7 +25,13 @@ async def answer_all(desk: Desk) -> None:
 
 async def known(desk: Desk, *ids: str) -> list[int | None]:
     """Return who each id leads to."""
-    return [await desk.store.insights.find_user(id_) for id_ in ids]
+    people: list[int | None] = []
+    for id_ in ids:
+        try:
+            people.append(await desk.store.insights.find_user(id_))
+        except NotFound:
+            people.append(None)
+    return people
 
 
 async def goes_to(desk: Desk) -> Identity:

@@ -32,7 +32,7 @@ async def test_what_was_decided_lately_stays_although_it_is_old(desk: Desk) -> N
     await desk.say(ANA, "old")
     await desk.settle(await desk.lease(), Failed("bad"))
     desk.tick(40 * DAY)
-    await desk.store.retry_all(who="test")
+    await desk.store.retry(None, who="test")
     await desk.serve(await desk.lease(), "answer")
     desk.tick(DAY)
     assert await desk.store.prune(30, 100) == 0

@@ -181,8 +181,8 @@ async def test_all_that_can_be_retried_are_retried_at_once(desk: Desk) -> None:
         await fail(desk, f"m{n}")
     await fail(desk, "old", "expired", BEN)
     desk.tick(24 * 3600)
-    assert await desk.store.retry_all(who=WHO) == 3
-    assert await desk.store.retry_all(who=WHO) == 0
+    assert await desk.store.retry(None, who=WHO) == 3
+    assert await desk.store.retry(None, who=WHO) == 0
     assert await desk.depth() == 3
     assert await desk.serve_all() == ["m0", "m1", "m2"]
 

@@ -365,7 +365,7 @@ def test_an_unknown_user_is_one_sentence_and_changes_nothing(folder: Path, comma
     with_store(folder, _some)
     result = bot(folder, command, name)
     assert result.exit_code == 1
-    assert result.stderr.startswith("There is no user")
+    assert result.stderr.startswith("there is no such user")
     assert "Waiting: 2" in bot(folder, "status").output
 
 

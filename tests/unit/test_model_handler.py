@@ -7,8 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -358,7 +357,7 @@ async def test_a_slow_answer_is_given_up(emu: Emulator, build: Build, fault: str
         (429, "billing_hard_limit_reached", "", Kind.REFUSED),
         (408, None, "", Kind.LATER),
         (409, None, "", Kind.LATER),
-        (429, "rate_limit_exceeded", "You exceeded your current quota", Kind.LATER),
+        (429, "rate_limit_exceeded", "You exceeded your current quota", Kind.EVERYBODY),
         (500, "server_error", "", Kind.LATER),
         (503, None, "", Kind.LATER),
         (529, None, "", Kind.LATER),
@@ -397,7 +396,7 @@ async def test_a_page_instead_of_an_error_goes_by_its_status(emu: Emulator, buil
 @pytest.mark.parametrize(
     ("said", "kind", "code"),
     [
-        ({"error": {"code": 429, "message": "slow down"}}, Kind.LATER, "429"),
+        ({"error": {"code": 429, "message": "slow down"}}, Kind.EVERYBODY, "429"),
         ({"error": {"code": 402, "message": ""}}, Kind.REFUSED, "402"),
         (
             {"error": {"code": "invalid_prompt"}, "status": "failed", "output": []},
@@ -432,26 +431,16 @@ async def test_a_wait_that_the_service_asks_for_is_handed_on(emu: Emulator, buil
     [
         ({}, None),
         ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after": format_datetime(NOW + timedelta(seconds=90), usegmt=True)}, 90),
-        ({"retry-after": "Tue, 24 Nov 2026 10:42:37"}, 90),
-        ({"retry-after": format_datetime(NOW - timedelta(seconds=90), usegmt=True)}, None),
         ({"retry-after": "-3"}, None),
         ({"retry-after": "inf"}, LONGEST_ASKED_SECONDS),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "in a while"}, None),
-        ({"retry-after": "in a while: soon"}, None),
-        ({"retry-after": "Tue, 99 Nov 2026 10:42:37 GMT"}, None),
-        ({"retry-after": "Tue, 24 Nov 2026 10:42:37 GMT", "date": "today"}, None),
+        ({"retry-after": "Tue, 24 Nov 2026 10:42:37 GMT", "date": "Tue, 24 Nov 2026 10:41:07 GMT"}, None),
     ],
 )
-def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds, or a date counted from the answer's own; never over a day, and none that is past is a wait."""
-    assert asked_seconds({"date": format_datetime(NOW, usegmt=True), **headers}) == seconds
-
-
-def test_a_date_without_the_answers_own_says_nothing() -> None:
-    """Our clock may be wrong."""
-    assert asked_seconds({"retry-after": format_datetime(NOW, usegmt=True)}) is None
+def test_retry_after_is_read_in_seconds(headers: dict[str, str], seconds: float | None) -> None:
+    """Never over a day; what is no number of seconds to come says nothing."""
+    assert asked_seconds(headers) == seconds
 
 
 @asynccontextmanager

@@ -63,3 +63,22 @@ def check_sums_of(connection: sqlite3.Connection) -> None:
     """Assert that who is next, the depths and the leases are right, and that nothing hangs in the air."""
     for what, query in SUMS.items():
         assert connection.execute(query).fetchall() == [], what
+    assert dict(connection.execute("SELECT id, ready_at FROM users")) == counted_again(connection), "who is next"
+
+
+def counted_again(connection: sqlite3.Connection) -> dict[int, str | None]:
+    """Say from when on each person's head may be claimed, from the rows alone: the views may be wrong themselves."""
+    people = connection.execute("SELECT id, served_at, paused_at, merging_into FROM users").fetchall()
+    joining = {merging_into for *_, merging_into in people}
+    lines: dict[int, list[tuple[Any, ...]]] = {}
+    for user_id, *row in connection.execute(
+        """SELECT user_id, state, begun_at IS NULL, sent_at, id, received_at, not_before_at FROM outbox
+            WHERE state IN ('pending', 'leased')"""
+    ):
+        lines.setdefault(user_id, []).append(tuple(row))
+    ready: dict[int, str | None] = {}
+    for id_, served_at, paused_at, merging_into in people:
+        line = min(lines.get(id_, []), default=None, key=lambda row: row[:4])
+        free = not (paused_at or merging_into or id_ in joining) and line is not None and line[0] == "pending"
+        ready[id_] = max(line[4], line[5] or "", served_at or "") if line and free else None
+    return ready

@@ -151,7 +151,7 @@ async def test_a_time_of_a_person_that_is_none_stops_only_them(desk: Desk, path:
     assert "can't be read" in str((await desk.errors(ANA))["a"])
     check_sums(path)
     by_hand(path, f"UPDATE users SET last_message_at = datetime('now') WHERE phone = '{ANA}'")
-    await desk.store.retry_all(who="test")
+    await desk.store.retry(None, who="test")
     assert words(await desk.claim()) == ["a"]
 
 

@@ -174,7 +174,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "look for users": (nothing, lambda at: at.store.insights.users(50)),
     "look for the last users": (nothing, lambda at: at.store.insights.users(50, "0-100")),
     "look for failures": (nothing, lambda at: at.store.insights.failures(10)),
-    "look at a user": (nothing, lambda at: at.store.insights.user(3)),
+    "look at a user": (nothing, lambda at: at.store.insights.user("u3")),
     "find a user": (nothing, lambda at: at.store.insights.find_user(f"+{phone(at.last)}")),
     "reasons": (nothing, lambda at: at.store.insights.reasons()),
     "circuits": (nothing, lambda at: at.store.insights.circuits()),
