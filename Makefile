@@ -39,6 +39,9 @@ fmt: setup ## sort imports, fix what can be fixed, format
 bench: setup ## measure: tests/bench, ratios from one run
 	@$(BIN)/python -m tests.bench
 
+file-faults: setup ## full and broken disks, locks (for a minute), damaged and deleted files: tests/process/file_faults
+	@FILE_FAULTS=long $(BIN)/pytest -v tests/process/file_faults
+
 model: setup ## look long for a sequence that the queue gets wrong: make model EXAMPLES=1000
 	@EXAMPLES=$(or $(EXAMPLES),300) $(BIN)/pytest -q -s tests/store/sqlite/test_model.py
 

@@ -29,7 +29,7 @@ class Store:
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
     ) -> None:
-        self._db = database
+        self._db, self.broken = database, database.broken
         self._clock = clock
         self._door = door or inbox.Door()
         self._budget = budget or turns.Budget()
