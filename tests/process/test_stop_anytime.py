@@ -98,7 +98,7 @@ async def test_stops_under_load_spend_nothing_and_blame_nobody(bot: Bot, emu: Em
     """Again and again while people write and sends are cut: no attempt, no crash, each answer once and in order."""
     dice, drain = random.Random(STOPS), 0.1
     bot.configure(queue={"drain_seconds": drain}, whatsapp={"confirm_seconds": 1.0})
-    emu.settings.model_delay_seconds = 0.05
+    emu.settings.model_delay_seconds = 0.2  # longer than the drain: some are cut off
     emu.settings.statuses = StatusPlan(("sent", "delivered"), (0.02, 0.05), shuffled=True)
     emu.faults.add("cut", times=0, probability=0.05, after=True)
     people = [f"3460077700{n}" for n in range(4)]
