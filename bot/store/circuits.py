@@ -15,8 +15,7 @@ STUMBLES_MOST = 2  # users in a row; one more is an outage
 def close(db: sqlite3.Connection, service: Service, asked_by: Sequence[int] | None = None) -> None:
     """Note that a service did what it was asked: nothing stands in its way any more.
 
-    `asked_by` are the messages that it was asked for, where that says more than the moment of the answer: only the
-    probe closes it then, not a turn that was under way when it opened.
+    `asked_by` are the messages it was asked for, where only the probe closes it, and no turn that was under way before.
     """
     db.execute(
         """UPDATE circuits SET state = 'closed', reason = NULL, code = NULL, opened_at = NULL, probe_at = NULL,
