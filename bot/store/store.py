@@ -30,10 +30,8 @@ class Store:
         pair_limit: replies.PairLimit | None = None,
     ) -> None:
         self._db, self.broken = database, database.broken
-        self._clock = clock
-        self._door = door or inbox.Door()
-        self._budget = budget or turns.Budget()
-        self._pair_limit = pair_limit or replies.PairLimit()
+        self._clock, self._door = clock, door or inbox.Door()
+        self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
         self._overtaken = statuses.Overtaken()
         # Made once for all callers that gathered; see Database.write_together.
         self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)

@@ -39,8 +39,7 @@ class People:
     """
 
     def __init__(self, db: sqlite3.Connection, who: Iterable[Identity], write_first: Callable[[], None]) -> None:
-        self._db = db
-        self._write_first = write_first
+        self._db, self._write_first = db, write_first
         self._known: dict[str, User | None] = {}
         self._people: dict[int, User] = {}
         self._look_up({known_as for one in who for known_as in (one.phone, one.bsuid) if known_as})
