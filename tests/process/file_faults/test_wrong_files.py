@@ -79,14 +79,14 @@ def _looking_on(path: Path) -> Iterator[None]:
 
 
 async def test_no_200_leaves_for_a_wal_without_a_name(bot: Bot, emu: Emulator) -> None:
-    """The webhook right after it was deleted is answered 503: a power cut would leave nothing of it."""
+    """The webhook right after it was deleted gets 503, or nobody answers it: a power cut would leave nothing of it."""
     process = await bot.start()
     await emu.say(ANA, "one")
     await until(lambda: not bot.waiting())
     Path(f"{bot.database}-wal").unlink()
     later = asyncio.create_task(emu.say(ANA, "two"))
     await emu.wait_for(lambda: messages_posted(emu)[1:])
-    assert [post.status for post in messages_posted(emu)[1:2]] == [503]
+    assert messages_posted(emu)[1].status in (503, 0)
     await ended_with(process, "bot.db-wal", "start it again")
     await bot.start()
     await later
