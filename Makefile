@@ -9,7 +9,7 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fmt bench faults file-faults model lock clean
+.PHONY: help setup run test fmt bench crash faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,18 @@ model: setup ## look long for a sequence that the queue gets wrong: make model E
 
 faults: setup ## every row of docs/faults.md, hitting one request, a fifth and all of them
 	@FAULTS=all $(BIN)/pytest -q -s tests/flow/test_faults.py
+
+crash: setup ## kill a daemon under load N times (100), with power cuts; SEED= repeats a run
+	@$(BIN)/python -m tests.process.crash --kills $(or $(N),100) $(if $(SEED),--seed $(SEED))
+
+fuzz: setup ## throw N (20000) spoiled webhooks of a SEED (any) at a real daemon; 0 failures wanted
+	@$(BIN)/python -m tests.fuzz $(if $(N),-n $(N)) $(if $(SEED),--seed $(SEED))
+
+soak: setup ## load a real daemon for MINUTES (20) while faults come and go: does it stay flat?
+	@$(BIN)/python -m tests.soak $(MINUTES)
+
+file-faults: setup ## full and broken disks, locks (for a minute), damaged and deleted files: tests/process/file_faults
+	@FILE_FAULTS=long $(BIN)/pytest -v tests/process/file_faults
 
 lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
 	@$(PYTHON) -m venv --clear $(UV_ENV)

@@ -5,7 +5,6 @@ What only some need is imported by those: `bot status` answers without loading a
 
 import asyncio
 import os
-import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -103,14 +102,8 @@ def failures(path: Path, limit: int) -> None:
     click.echo("\n".join(_on_store(load(path), lambda store, _: failure_lines(store.insights, limit))))
 
 
-def _message_id(text: str) -> int:
-    if not re.fullmatch("[1-9][0-9]{0,17}", text):
-        raise click.BadParameter(f"{text!r} is none: an ID is a failed message's number, as `bot failures` lists them.")
-    return int(text)
-
-
 @_command
-@click.argument("ids", nargs=-1, type=_message_id, metavar="ID...")
+@click.argument("ids", nargs=-1, type=click.IntRange(1, 2**62), metavar="ID...")
 @click.option("--all", "every", is_flag=True, help="Every failed message that can be retried.")
 def retry(path: Path, ids: tuple[int, ...], *, every: bool) -> None:
     """Put failed messages back into the queue, by the IDs that `bot failures` shows."""

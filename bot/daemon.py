@@ -127,6 +127,9 @@ async def _run(config: Config) -> None:
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_, stop)
     await asyncio.wait([serving])
+    for signal_ in (signal.SIGTERM, signal.SIGINT):  # as the loop closes, one more would kill what is ending well
+        asyncio.get_running_loop().remove_signal_handler(signal_)
+        signal.signal(signal_, signal.SIG_IGN)
     if not serving.cancelled():
         serving.result()
     log.info("stopped")

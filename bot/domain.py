@@ -246,14 +246,14 @@ class InDoubt:
 class Released:
     """Give the row back unchanged: nothing is spent, now or at `until` it may be claimed again.
 
-    `refused_by` opens that service's circuit with `reason`; its next probe is due after `probe_after_seconds`.
-    `pause` pauses the user for the limit that `reason` names.
+    `refused_by` opens that service's circuit with `error`; its next probe is due after `probe_after_seconds`.
+    `pause` pauses the user for the limit that `error` names.
     """
 
     until: datetime | None = None
     refused_by: Service | None = None
     pause: bool = False
-    reason: str = ""
+    error: str = ""
     code: str | None = None
     request_id: str | None = None
     probe_after_seconds: float = 0.0

@@ -26,17 +26,9 @@ class Scheduler:
     """Run up to `concurrency` turns at once; a slot that ends claims the next head in the transaction that ends it."""
 
     def __init__(
-        self,
-        store: Store,
-        run_turn: Callable[[Lease], Awaitable[Outcome]],
-        bell: Bell,
-        clock: Clock,
-        concurrency: int,
+        self, store: Store, run_turn: Callable[[Lease], Awaitable[Outcome]], bell: Bell, clock: Clock, concurrency: int
     ) -> None:
-        self._store = store
-        self._run_turn = run_turn
-        self._bell = bell
-        self._clock = clock
+        self._store, self._run_turn, self._bell, self._clock = store, run_turn, bell, clock
         self._concurrency = concurrency
         self._slots: set[asyncio.Task[Outcome]] = set()
         self._turning: set[asyncio.Task[Any]] = set()
@@ -83,10 +75,9 @@ class Scheduler:
     async def _claim(self, free: int) -> tuple[Sequence[Lease], datetime | None]:
         try:
             return await self._store.claim(free) if free > 0 else ((), None)
-        except StoreUnavailable:  # the daemon is about to end
-            return (), None
-        except Exception:  # a row that somebody edited into nonsense: it may be right at the next look
-            log.exception("claim broke")
+        except Exception as error:  # a row that somebody edited into nonsense: it may be right at the next look
+            if not isinstance(error, StoreUnavailable):  # then the daemon is about to end, and says why
+                log.exception("claim broke")
             return (), None
 
     async def _slot(self, first: Lease) -> Outcome:
@@ -123,21 +114,17 @@ class Scheduler:
         except LeaseLost:
             outcome = Released()
         except StoreUnavailable as trouble:  # the file's, not the message's
-            outcome = Released(self._clock.now() + timedelta(seconds=LOOK_SECONDS), reason=str(trouble))
+            outcome = Released(self._clock.now() + timedelta(seconds=LOOK_SECONDS), error=str(trouble))
         except Exception:  # a defect of ours must not stop the other users: this message counts as "try later"
             log.exception("turn broke", user=f"u{lease.user_id}", message=lease.messages[0].id)
             defect = "an error inside the bot, see its log"
             outcome = Retry(2.0**lease.attempts, defect) if lease.attempts < BREAKS_MOST else Failed(defect, attempts=1)
-        error = getattr(outcome, "error", None) or getattr(outcome, "reason", None) or None
+        error = getattr(outcome, "error", None) or None
         line = log.warning if error else log.info
         line(
-            "turn",
-            user=f"u{lease.user_id}",
-            message=lease.messages[0].id,
-            outcome=type(outcome).__name__.lower(),
-            error=error,
-            ms=round((time.perf_counter() - began) * 1000),
-        )
+            "turn", user=f"u{lease.user_id}", message=lease.messages[0].id, outcome=type(outcome).__name__.lower(),
+            error=error, ms=round((time.perf_counter() - began) * 1000),
+        )  # fmt: skip
         return outcome
 
     def _slot_ended(self, slot: asyncio.Task[Outcome]) -> None:

@@ -103,12 +103,17 @@ class Sender:
             begun = None
         return Done(receipt)
 
+    def doubt(self, parts: Sequence[Part]) -> InDoubt | None:
+        """Say how long to wait for a status where nobody knows how a send ended."""
+        now = self._clock.now()
+        ends = [self._confirmation.until(part.sending_at or now) for part in parts if part.state == "sending"]
+        return InDoubt(max(ends)) if ends and max(ends) > now else None
+
     async def _admit(self, lease: Lease, part: Part, before: Receipt | None) -> Admission | InDoubt:
         now = self._clock.now()
         if part.state == "sending":
-            until = self._confirmation.until(part.sending_at or now)
-            if until > now:
-                return InDoubt(until)
+            if doubt := self.doubt([part]):
+                return doubt
             if part.doubts >= DOUBTS_MOST:
                 await self._store.refuse_part(part, UNCONFIRMED, final=True)
                 return InDoubt(now)  # the next look finds it failed, or a status that came just now

@@ -7,28 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from traceback import format_tb
-from typing import Any
 
 import structlog
 
 from bot.backoff import backoff_seconds
 from bot.clock import Clock
 from bot.config import Config
-from bot.domain import (
-    Answer,
-    Cancelled,
-    Done,
-    Failed,
-    Handler,
-    Lease,
-    Outcome,
-    Part,
-    Question,
-    Released,
-    ReplyKind,
-    Retry,
-    Utterance,
-)
+from bot.domain import Answer, Cancelled, Done, Failed, Handler, Lease, Outcome, Part, Question, Released, Retry
 from bot.errors import Kind, ServiceError
 from bot.sender import Sender
 from bot.store.replies import Admission, Plan, Wait
@@ -42,7 +27,6 @@ WINDOW = timedelta(hours=24)  # WhatsApp's: free text only so long after the per
 NOTICE_EVERY = timedelta(minutes=10)
 TYPING_SECONDS = 20.0  # the indicator goes after 25 s
 TYPING_GRACE_SECONDS = 2.0
-EVERYBODY_SECONDS = 5.0
 
 
 class Turn:
@@ -63,73 +47,72 @@ class Turn:
 
     async def _answer(self, lease: Lease) -> Outcome:
         now = self._clock.now()
-        if now - lease.last_message_at > WINDOW:
-            return Failed("expired")
+        unsent = [part for part in lease.parts if part.state in ("planned", "sending")]
+        if now - lease.last_message_at > WINDOW and (unsent or not lease.parts):
+            return self._sender.doubt(unsent) or Failed("expired")
         if lease.attempts >= self._config.queue.max_attempts and all(part.kind == "answer" for part in lease.parts):
-            return await self._say(lease, "apology", [self._config.replies.error], lease.error)
+            return await self._say(Plan(lease, "apology", [self._config.replies.error], lease.error))
         if lease.parts:
             return await self._deliver(lease, [part for part in lease.parts if part.kind != "answer"] or lease.parts)
         if not lease.manual and now - lease.messages[0].sent_at > timedelta(seconds=self._config.queue.max_age_seconds):
             return Failed("expired")
         if lease.crashes >= self._config.queue.max_attempts:
             died = f"the daemon died {lease.crashes} times while answering it"
-            return await self._say(lease, "apology", [self._config.replies.error], died)
+            return await self._say(Plan(lease, "apology", [self._config.replies.error], died))
         return await self._within_limits(lease)
 
     async def _within_limits(self, lease: Lease) -> Outcome:
         now, limits, replies, openai = self._clock.now(), self._config.limits, self._config.replies, self._config.openai
-        standing = await self._store.standing(lease.user_id, openai.history_messages, openai.history_characters)
+        standing = await self._store.standing(lease.messages[0].id, openai.history_messages, openai.history_characters)
         if 0 < limits.answers_per_user_per_hour <= standing.answers_hour:
-            return Released(pause=True, reason="limit_per_hour")
+            return Released(pause=True, error="limit_per_hour")
         if 0 < limits.answers_per_user_per_day <= standing.answers_day:
             if standing.limited_at and now - standing.limited_at < timedelta(days=1):
                 return Cancelled("limit_per_day")
-            return await self._say(lease, "notice", [replies.limit], "limit_per_day", notice="limited_at")
+            return await self._say(Plan(lease, "notice", [replies.limit], "limit_per_day", notice="limited_at"))
         if not any(message.body for message in lease.messages):
             if standing.noticed_at and now - standing.noticed_at < NOTICE_EVERY:
                 return Done()
             async with self._typing(lease):  # marks it read, at least
                 await asyncio.sleep(0)
-            return await self._say(lease, "notice", [replies.unsupported], notice="noticed_at")
-        return await self._from_handler(lease, standing.history)
+            return await self._say(Plan(lease, "notice", [replies.unsupported], notice="noticed_at"))
+        question = Question(f"m{lease.messages[0].id}", lease.messages, standing.history, lease.name)
+        return await self._from_handler(lease, question)
 
-    async def _from_handler(self, lease: Lease, history: tuple[Utterance, ...]) -> Outcome:
+    async def _from_handler(self, lease: Lease, question: Question) -> Outcome:
         began = time.perf_counter()
         async with self._typing(lease):
-            answer = await self._ask(lease, history)
+            answer = await self._ask(question, lease.user_id)
         bodies = [part for text in answer.parts for part in split(to_whatsapp(text))]
         spent = round((time.perf_counter() - began) * 1000)
-        return await self._say(lease, "answer", bodies, answer=answer, duration_ms=spent)
+        return await self._say(Plan(lease, "answer", bodies, answer=answer, duration_ms=spent))
 
-    async def _ask(self, lease: Lease, history: tuple[Utterance, ...]) -> Answer:
+    async def _ask(self, question: Question, user_id: int) -> Answer:
         while True:
-            lead = lease.messages[0]
-            question = Question(f"m{lead.id}", lease.messages, history, lease.name)
             try:
                 async with asyncio.timeout(self._config.queue.lease_seconds):
                     return await self._handler.answer(question)
             except TimeoutError:
                 raise ServiceError("model", Kind.LATER, "no answer within queue.lease_seconds") from None
             except ServiceError as error:
-                if error.kind is not Kind.TOO_LONG or not history:
+                if error.kind is not Kind.TOO_LONG or not question.history:
                     raise
-                history = history[(len(history) + 1) // 2 :]
+                question = replace(question, history=question.history[(len(question.history) + 1) // 2 :])
             except Exception as error:  # an owner's handler may raise anything: it counts as "try later"
                 # Not its own text, which may quote the message.
                 name, trace = type(error).__name__, format_tb(error.__traceback__)
-                log.error("handler failed", user=f"u{lease.user_id}", message=lead.id, error=name, trace=trace)
+                log.error(
+                    "handler failed", user=f"u{user_id}", message=question.messages[0].id, error=name, trace=trace
+                )
                 raise ServiceError("model", Kind.LATER, f"the handler raised {name}") from error
 
-    async def _say(
-        self, lease: Lease, kind: ReplyKind, bodies: Sequence[str], error: str | None = None, **facts: Any
-    ) -> Outcome:
+    async def _say(self, plan: Plan) -> Outcome:
         """Plan parts and send them; the first one is marked as being sent in the transaction that plans it."""
-        come_back = self._sender.limit.take(self._clock.now()) if bodies else None
-        plan = Plan(lease, kind, bodies, begin=come_back is None, error=error, **facts)
-        parts, begun = await self._store.plan(plan)
-        if kind == "apology" and not parts:  # a part of the answer may have gone out
-            return Failed(error or "failed", attempts=facts.get("attempts", 0))
-        return await self._deliver(lease, parts, error, Wait(come_back) if come_back else begun)
+        come_back = self._sender.limit.take(self._clock.now()) if plan.bodies else None
+        parts, begun = await self._store.plan(replace(plan, begin=come_back is None))
+        if plan.kind == "apology" and not parts:  # a part of the answer may have gone out
+            return Failed(plan.error or "failed", attempts=plan.attempts)
+        return await self._deliver(plan.lease, parts, plan.error, Wait(come_back) if come_back else begun)
 
     async def _deliver(
         self, lease: Lease, parts: Sequence[Part], error: str | None = None, begun: Admission | None = None
@@ -157,7 +140,7 @@ class Turn:
         else:
             works = error.service if error.kind is Kind.MESSAGE else None
             sorry = [self._config.replies.error]
-            outcome = await self._say(lease, "apology", sorry, error.reason, attempts=1, works=works)
+            outcome = await self._say(Plan(lease, "apology", sorry, error.reason, attempts=1, works=works))
         if isinstance(outcome, Failed):
             outcome = replace(outcome, code=error.code, request_id=error.request_id)
         return outcome
@@ -170,7 +153,7 @@ class Turn:
         if probe or throttled or error.kind in (Kind.DOWN, Kind.REFUSED):
             return Released(
                 refused_by=error.service,
-                reason=error.reason,
+                error=error.reason,
                 code=error.code,
                 request_id=error.request_id,
                 probe_after_seconds=error.retry_after or 0.0,
@@ -179,7 +162,7 @@ class Turn:
             case Kind.PAIR:
                 return Released(now + timedelta(seconds=error.retry_after or 0.0))
             case Kind.EVERYBODY:
-                until = now + timedelta(seconds=error.retry_after or EVERYBODY_SECONDS)
+                until = now + timedelta(seconds=error.retry_after or 0.0)
                 self._sender.limit.hold(until)
                 return Released(until)
             case Kind.LATER if lease.attempts < queue.max_attempts:  # the last try is told to its user at the next look

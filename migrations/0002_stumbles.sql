@@ -11,5 +11,5 @@ CREATE TRIGGER stumbles_forgiven AFTER DELETE ON stumbles
 WHEN OLD.spent > 0 AND (SELECT state FROM circuits WHERE service = OLD.service) = 'open'
 BEGIN
   UPDATE outbox SET attempts = max(attempts - OLD.spent, 0), not_before_at = NULL
-   WHERE id = OLD.outbox_id AND state = 'pending';
+   WHERE id = OLD.outbox_id AND state IN ('pending', 'leased');
 END;

@@ -87,9 +87,7 @@ async def _demo(real_model: bool) -> AsyncIterator[Emulator]:
         settings.webhook_url = f"{daemon.public_url}/webhook"
         await _catch_up(emulator)
         runner = web.AppRunner(
-            chat_app(emulator, f"{daemon.admin_url}/", real_model=real_model),
-            access_log=None,
-            shutdown_timeout=1,
+            chat_app(emulator, f"{daemon.admin_url}/", real_model=real_model), access_log=None, shutdown_timeout=1
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

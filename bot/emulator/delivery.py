@@ -1,6 +1,7 @@
 """Post signed webhooks as Meta does: concurrently, again with backoff until answered 200, each within its own task."""
 
 import asyncio
+import io
 import random
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from bot.emulator.journal import Journal
 from bot.emulator.settings import Settings, StatusPlan
 
 LONGEST_PAUSE_SECONDS = 30.0
+LARGE_BYTES = 2**20  # which aiohttp doesn't want to write in one go
 HEADERS = {"Content-Type": "application/json", "User-Agent": "facebookexternalua"}
 
 
@@ -62,11 +64,7 @@ class Deliveries:
         body = payload if isinstance(payload, bytes) else payloads.encode(payload)
         wamids = _wamids(payload)
         entry = self._journal.begin("webhook", wamid=" ".join(wamids), request=payload)
-        signed = {
-            **HEADERS,
-            "X-Hub-Signature-256": payloads.sign(self._settings.app_secret, body),
-            **(headers or {}),
-        }
+        signed = {**HEADERS, "X-Hub-Signature-256": payloads.sign(self._settings.app_secret, body), **(headers or {})}
         status = 0
         try:
             status, entry.retry_after = await self._post(body, signed)
@@ -142,18 +140,16 @@ class Deliveries:
         """Make a webhook of this business number."""
         known = self._settings
         return payloads.webhook(
-            known.phone_number_id,
-            display_phone_number=known.display_phone_number,
-            waba_id=known.waba_id,
-            **parts,
+            known.phone_number_id, display_phone_number=known.display_phone_number, waba_id=known.waba_id, **parts
         )
 
     async def _post(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
         if self._session is None or not self._settings.webhook_url:
             return 0, ""
         timeout = ClientTimeout(total=self._settings.delivery_timeout_seconds)
+        data = io.BytesIO(body) if len(body) > LARGE_BYTES else body
         async with self._session.post(
-            self._settings.webhook_url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            self._settings.webhook_url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             await response.read()
             return response.status, response.headers.get("Retry-After", "")

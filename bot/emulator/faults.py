@@ -22,15 +22,7 @@ TRANSPORT = ("http", "cut", "hang", "cut_body", "drip", "mistyped", *BODIES)
 MODEL = ("refusal", "incomplete", "content_filter", "empty", "context_length")
 SILENT = ("cut", "hang")  # nothing is answered
 KINDS = ("error", "slow", *TRANSPORT, *MODEL)
-SERVICES = (
-    "graph",
-    "graph.send",
-    "graph.read",
-    "graph.number",
-    "graph.subscriptions",
-    "graph.media",
-    "model",
-)
+SERVICES = ("graph", "graph.send", "graph.read", "graph.number", "graph.subscriptions", "graph.media", "model")
 
 
 @dataclass(frozen=True, slots=True)

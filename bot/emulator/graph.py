@@ -132,11 +132,7 @@ class GraphApi:
                 "throughput": {"level": "STANDARD"},
                 "id": node,
             }
-            extra: Json = {
-                "name_status": "APPROVED",
-                "status": "CONNECTED",
-                "messaging_limit_tier": "TIER_1K",
-            }
+            extra: Json = {"name_status": "APPROVED", "status": "CONNECTED", "messaging_limit_tier": "TIER_1K"}
             asked = [name for name in request.query.get("fields", "").split(",") if name]
             for name in asked:
                 if name not in known | extra:

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -79,6 +80,10 @@ class Journal:
         asked = [entries for name, entries in self._entries.items() if serves(service, name)]
         found = asked[0] if len(asked) == 1 else heapq.merge(*asked, key=lambda entry: entry.number)
         return [entry for entry in found if entry.number > since and (not ids or entry.user in ids)]
+
+    def newest(self, service: str, most: int) -> list[Entry]:
+        """List the last entries of one service, newest first, without a look at the others."""
+        return list(islice(reversed(self._entries[service]), most))
 
     def clear(self) -> None:
         """Forget all entries; numbers go on."""

@@ -178,11 +178,7 @@ def _usage(asked: ModelRequest, answer: Answer) -> Json:
 
 def _chat_usage(asked: ModelRequest, answer: Answer) -> Json:
     usage = _usage(asked, answer)
-    names = {
-        "prompt_tokens": "input_tokens",
-        "completion_tokens": "output_tokens",
-        "total_tokens": "total_tokens",
-    }
+    names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
     return {theirs: usage[ours] for theirs, ours in names.items()}
 
 

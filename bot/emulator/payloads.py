@@ -62,12 +62,7 @@ def image_message(*, media_id: str = "1003383421387256", caption: str = "", **he
 
 def audio_message(*, media_id: str = "1908647269898587", voice: bool = True, **head: Unpack[Head]) -> Json:
     """Build a sound; `voice` makes it a voice note (there is no type of that name)."""
-    audio = {
-        "mime_type": "audio/ogg; codecs=opus",
-        "sha256": _sha256(media_id),
-        "id": media_id,
-        "voice": voice,
-    }
+    audio = {"mime_type": "audio/ogg; codecs=opus", "sha256": _sha256(media_id), "id": media_id, "voice": voice}
     return message("audio", {"audio": audio}, **head)
 
 
@@ -201,11 +196,7 @@ def webhook(
     """Wrap messages and statuses of one business number into one webhook body."""
     metadata = {"display_phone_number": display_phone_number, "phone_number_id": phone_number_id}
     value: Json = {"messaging_product": "whatsapp", "metadata": metadata}
-    for key, items in (
-        ("contacts", list(contacts)),
-        ("messages", list(messages)),
-        ("statuses", list(statuses)),
-    ):
+    for key, items in (("contacts", list(contacts)), ("messages", list(messages)), ("statuses", list(statuses))):
         if items:
             value[key] = items
     change = {"value": value, "field": "messages"}

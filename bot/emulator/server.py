@@ -185,11 +185,7 @@ class Emulator:
         bubble = self.chats.bubble(entry.wamid.partition(" ")[0])
         shown = {key: getattr(entry, key) for key in ("service", "status", "code", "fault", "typing")}
         took = round(((entry.ended_at or entry.began_at) - entry.began_at) * 1000)
-        about = {
-            "customer": bubble.customer if bubble else entry.user,
-            "what": _about(entry.request),
-            "ms": took,
-        }
+        about = {"customer": bubble.customer if bubble else entry.user, "what": _about(entry.request), "ms": took}
         self.chats.tell({"type": "call", **shown, **about})
 
     def _last(self, who: Who) -> Bubble:

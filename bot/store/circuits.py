@@ -15,8 +15,7 @@ STUMBLES_MOST = 2  # users in a row; one more is an outage
 def close(db: sqlite3.Connection, service: Service, asked_by: Sequence[int] | None = None) -> None:
     """Note that a service did what it was asked: nothing stands in its way any more.
 
-    `asked_by` are the messages that it was asked for, where that says more than the moment of the answer: only the
-    probe closes it then, not a turn that was under way when it opened.
+    `asked_by` are the messages it was asked for, where only the probe closes it, and no turn that was under way before.
     """
     db.execute(
         """UPDATE circuits SET state = 'closed', reason = NULL, code = NULL, opened_at = NULL, probe_at = NULL,
@@ -32,7 +31,16 @@ def open_(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bo
 
     A turn that was under way when it opened and is refused too says nothing new. Stumbles get back what they spent.
     """
-    _open(db, refusal, now, probe=probe)
+    state, probes = db.execute("SELECT state, probes FROM circuits WHERE service = ?", (refusal.refused_by,)).fetchone()
+    if state == "closed" or probe:
+        probes = probes + 1 if state == "open" else 0
+        wait = max(min(PROBE_MOST_SECONDS, 2.0 ** min(probes, 10)), refusal.probe_after_seconds)
+        next_probe = stamp(now + timedelta(seconds=wait))
+        db.execute(
+            """UPDATE circuits SET state = 'open', reason = ?, code = ?, opened_at = coalesce(opened_at, ?),
+                                   probe_at = ?, probes = ? WHERE service = ?""",
+            (refusal.error, refusal.code, stamp(now), next_probe, probes, refusal.refused_by),
+        )
     db.execute("DELETE FROM stumbles WHERE service = ?", (refusal.refused_by,))
 
 
@@ -53,20 +61,6 @@ def stumble(
     ).fetchone()
     if outage:
         open_(db, refusal, now, probe=probe)
-
-
-def _open(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bool) -> None:
-    state, probes = db.execute("SELECT state, probes FROM circuits WHERE service = ?", (refusal.refused_by,)).fetchone()
-    if state == "open" and not probe:
-        return
-    probes = probes + 1 if state == "open" else 0
-    wait = max(min(PROBE_MOST_SECONDS, 2.0 ** min(probes, 10)), refusal.probe_after_seconds)
-    next_probe = stamp(now + timedelta(seconds=wait))
-    db.execute(
-        """UPDATE circuits SET state = 'open', reason = ?, code = ?, opened_at = coalesce(opened_at, ?), probe_at = ?,
-                               probes = ? WHERE service = ?""",
-        (refusal.reason, refusal.code, stamp(now), next_probe, probes, refusal.refused_by),
-    )
 
 
 def end_probe(db: sqlite3.Connection, outbox_id: int, now: datetime, *, decided: bool) -> None:

@@ -13,22 +13,20 @@ class Broken(StoreUnavailable):
     """The daemon has to end; the text is a sentence that says what to do."""
 
 
-class OpenFiles:
-    """The files that SQLite has open; it never looks itself whether they are still there by their names."""
+def open_files(path: Path) -> dict[str, int | None]:
+    """Return the files that SQLite has open and their inodes; it never looks whether they are still there."""
+    return {name: _inode(name) for name in (f"{path}-wal", f"{path}-shm", str(path))}
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._inodes = {name: _inode(name) for name in (f"{path}-wal", f"{path}-shm", str(path))}
 
-    def missed(self) -> Broken | None:
-        """Return what to raise when one is gone: a WAL without a name is nothing that a start would find."""
-        for name, inode in self._inodes.items():
-            if _inode(name) != inode:
-                return Broken(
-                    f"{name} was moved, deleted or replaced while the bot used it: all that was acknowledged stands "
-                    f"in the {self._path.name} that it had opened; put that back if need be, and start it again"
-                )
-        return None
+def missed(files: dict[str, int | None]) -> Broken | None:
+    """Return what to raise when one is gone: a WAL without a name is nothing that a start would find."""
+    for name, inode in files.items():
+        if _inode(name) != inode:
+            return Broken(
+                f"{name} was moved, deleted or replaced while the bot used it: all that was acknowledged stands in the "
+                "database file that it had opened; put that back if need be, and start it again"
+            )
+    return None
 
 
 def touch(db: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ import aiosqlite
 import structlog
 
 from bot.errors import StoreUnavailable
-from bot.store.damage import Broken, OpenFiles, touch, unavailable
+from bot.store.damage import Broken, missed, open_files, touch, unavailable
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -125,7 +125,7 @@ class _Lane:
         self._connection: aiosqlite.Connection = connection
         self._verb, self._path, self._broken, self._halve_after = verb, path, broken, halve_after
         self._begin = "BEGIN IMMEDIATE" if verb == "write" else "BEGIN"
-        self._files = OpenFiles(path)
+        self._files = open_files(path)
         self._jobs: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._closes_at = math.inf
@@ -167,10 +167,10 @@ class _Lane:
                     batch[-1].done.cancel()  # nobody waits for it
                 try:
                     waiting = await self._connection._execute(_run_batch, self._connection._conn, batch, self._begin)
-                    if self._verb == "write" and (missed := self._files.missed()):
+                    if self._verb == "write" and (gone := missed(self._files)):
                         with contextlib.suppress(sqlite3.Error):  # what only a WAL without a name holds
                             await self._connection.execute_fetchall("PRAGMA wal_checkpoint")
-                        raise missed
+                        raise gone
                 except Exception as error:  # that, or a defect: who waits for it must hear of it
                     waiting = []
                     for job in batch:
@@ -278,8 +278,9 @@ def _run_together(connection: sqlite3.Connection, jobs: list[_Job], begin: str) 
 
 
 async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
+    connection = aiosqlite.connect(path, isolation_level=None, cached_statements=256)
     try:
+        connection = await connection
         for pragma in (
             f"busy_timeout = {BUSY_MS}",
             "journal_mode = WAL",
@@ -294,5 +295,6 @@ async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connect
             await connection.execute_fetchall(f"PRAGMA {pragma}")
     except BaseException:  # whatever it was, leave no thread behind
         await connection.close()
+        connection._thread.join()  # where it was cut off while it opened, nothing else waits for it
         raise
     return connection

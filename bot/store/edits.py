@@ -37,8 +37,7 @@ def apply(db: sqlite3.Connection, wamids: Sequence[Sequence[str]], now: str) -> 
         changed.add(id_)
         if kind == "revoke":
             db.execute(
-                "UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?",
-                (now, id_),
+                "UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?", (now, id_)
             )
         else:
             db.execute(

@@ -54,9 +54,7 @@ class _Arrival:
 
     def __init__(self, db: sqlite3.Connection, batches: Sequence[Batch], door: Door, now: str) -> None:
         messages = [message for batch in batches for message in batch.messages]
-        self._db = db
-        self._door = door
-        self._now = now
+        self._db, self._door, self._now = db, door, now
         self._people = People(db, [message.sender for message in messages], self.write)
         self._known = _known(db, messages) if messages else set()
         self._depth = door.max_depth_total  # or less: looked up when it is reached

@@ -73,9 +73,7 @@ class Insights:
     """Read-only queries. Times come as text stamps, ages in seconds, people as u17."""
 
     def __init__(self, database: Database, clock: Clock, budget: Budget) -> None:
-        self._read = database.read
-        self._clock = clock
-        self._budget = budget
+        self._read, self._clock, self._budget = database.read, clock, budget
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""

@@ -9,12 +9,11 @@ from bot.clock import parse_stamp, stamp
 from bot.domain import Cancelled, Done, Failed, InDoubt, Lease, Outcome, Released, Retry
 from bot.store import circuits, edits, replies, statuses, users
 
+Undone = Failed | Cancelled | Retry | InDoubt | Released
+
 
 def settle(
-    db: sqlite3.Connection,
-    ended: Sequence[tuple[Lease, Outcome]],
-    now: datetime,
-    overtaken: statuses.Overtaken,
+    db: sqlite3.Connection, ended: Sequence[tuple[Lease, Outcome]], now: datetime, overtaken: statuses.Overtaken
 ) -> None:
     """Turn outcomes into the rows' next states; a lease that is no longer held changes nothing.
 
@@ -37,7 +36,7 @@ def settle(
     users.complete_merges(db)
 
 
-def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: datetime) -> None:
+def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Undone, now: datetime) -> None:
     lead = lease.messages[0].id
     changed = False
     match outcome:
@@ -48,7 +47,8 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
         case Retry(after_seconds=seconds, error=error):
             changed = _give_back(db, lease, now + timedelta(seconds=seconds), error, attempts=1)
         case InDoubt(until=until):
-            changed = _give_back(db, lease, until if _in_doubt(db, lead) else None)
+            doubts = db.execute("SELECT 1 FROM replies WHERE outbox_id = ? AND state = 'sending'", (lead,)).fetchone()
+            changed = _give_back(db, lease, until if doubts else None)
         case Released(until=moment):
             changed = _give_back(db, lease, moment)
     if lease.probes:
@@ -59,19 +59,21 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Outcome, now: 
     if isinstance(outcome, Released) and outcome.pause:
         db.execute(
             "UPDATE users SET paused_at = ?, paused_by = ? WHERE id = (SELECT user_id FROM outbox WHERE id = ?)",
-            (stamp(now), outcome.reason, lead),
+            (stamp(now), outcome.error, lead),
         )
     if isinstance(outcome, Released) and outcome.refused_by:
         circuits.open_(db, outcome, now, probe=bool(lease.probes))
     if isinstance(outcome, Retry | InDoubt) and outcome.service:
-        failure = Released(refused_by=outcome.service, reason=outcome.error, code=outcome.code)
+        failure = Released(refused_by=outcome.service, error=outcome.error, code=outcome.code)
         circuits.stumble(db, lead, failure, now, spent=isinstance(outcome, Retry), probe=bool(lease.probes))
-    if (row := _attempt(outcome)) is not None:
-        request_id = getattr(outcome, "request_id", None)
+    if not isinstance(outcome, Released) or outcome.refused_by:
+        known_as = {InDoubt: "in_doubt", Released: "refused"}.get(type(outcome), type(outcome).__name__.lower())
+        code, request_id = getattr(outcome, "code", None), getattr(outcome, "request_id", None)
+        spent = round((now - parse_stamp(lease.token)) / timedelta(milliseconds=1))
         db.execute(
             """INSERT INTO attempts (outbox_id, at, stage, outcome, code, error, request_id, duration_ms)
-               VALUES (?, ?, 'turn', ?, ?, ?, ?, ?)""",
-            (lead, stamp(now), *row, request_id, round((now - parse_stamp(lease.token)) / timedelta(milliseconds=1))),
+               VALUES (?, ?, 'turn', ?, ?, nullif(?, ''), ?, ?)""",
+            (lead, stamp(now), known_as, code, outcome.error, request_id, spent),
         )
 
 
@@ -87,21 +89,6 @@ def prune(db: sqlite3.Connection, before: str, most: int) -> int:
     return db.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(old),)).rowcount
 
 
-def _attempt(outcome: Outcome) -> tuple[str, str | None, str | None] | None:
-    match outcome:
-        case Failed(error=error, code=code):
-            return "failed", code, error
-        case Cancelled(error=error):
-            return "cancelled", None, error
-        case Retry(error=error, code=code):
-            return "retry", code, error
-        case InDoubt(error=error, code=code):
-            return "in_doubt", code, error or None
-        case Released(refused_by=service, reason=reason, code=code) if service:
-            return "refused", code, reason
-    return None
-
-
 def _decide(db: sqlite3.Connection, lease: Lease, state: str, error: str, now: datetime, *, attempts: int = 0) -> bool:
     cursor = db.execute(
         """UPDATE outbox SET state = ?, error = ?, finished_at = ?, leased_at = NULL, attempts = attempts + ?
@@ -112,12 +99,7 @@ def _decide(db: sqlite3.Connection, lease: Lease, state: str, error: str, now: d
 
 
 def _give_back(
-    db: sqlite3.Connection,
-    lease: Lease,
-    until: datetime | None,
-    error: str | None = None,
-    *,
-    attempts: int = 0,
+    db: sqlite3.Connection, lease: Lease, until: datetime | None, error: str | None = None, *, attempts: int = 0
 ) -> bool:
     # An apology or a notice that has to be sent again keeps the reason that its message will end with.
     cursor = db.execute(
@@ -129,8 +111,3 @@ def _give_back(
         (stamp(until) if until else None, attempts, error, lease.messages[0].id, lease.token),
     )
     return cursor.rowcount == 1
-
-
-def _in_doubt(db: sqlite3.Connection, id_: int) -> bool:
-    found = db.execute("SELECT 1 FROM replies WHERE outbox_id = ? AND state = 'sending'", (id_,))
-    return found.fetchone() is not None

@@ -74,8 +74,8 @@ class Plan:
     lease: Lease
     kind: ReplyKind
     bodies: Sequence[str]
-    begin: bool = False
     error: str | None = None
+    begin: bool = False
     answer: Answer | None = None
     duration_ms: int = 0
     notice: Literal["noticed_at", "limited_at"] | None = None
@@ -143,7 +143,7 @@ def _plan(
     if plan.works is not None:
         circuits.close(db, plan.works, [lead])
     if plan.notice is not None:
-        db.execute(f"UPDATE users SET {plan.notice} = ? WHERE id = ?", (text_now, plan.lease.user_id))
+        db.execute(f"UPDATE users SET {plan.notice} = ? WHERE id = ?", (text_now, user_id))
     return parts, begun
 
 

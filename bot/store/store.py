@@ -30,16 +30,15 @@ class Store:
         pair_limit: replies.PairLimit | None = None,
     ) -> None:
         self._db, self.broken = database, database.broken
-        self._clock = clock
-        self._door = door or inbox.Door()
-        self._budget = budget or turns.Budget()
-        self._pair_limit = pair_limit or replies.PairLimit()
+        self._clock, self._door = clock, door or inbox.Door()
+        self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
         self._overtaken = statuses.Overtaken()
         # Made once for all callers that gathered; see Database.write_together.
         self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
         self._settle_all = self._settle_together
+        self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
         self.insights = Insights(database, clock, self._budget)
 
     @classmethod
@@ -129,9 +128,9 @@ class Store:
         """Store that a send was refused: the part is planned again, or failed for good."""
         await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
 
-    async def standing(self, user_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
-        """Return what a user had already, and their newest utterances, oldest first, within both bounds."""
-        return await self._db.read_together(self._standings, (user_id, messages, characters))
+    async def standing(self, message_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
+        """Return what a message's user had already, and their newest utterances, oldest first, within both bounds."""
+        return await self._db.read_together(self._standings, (message_id, messages, characters))
 
     async def prune(self, keep_days: int, most: int) -> int:
         """Delete up to `most` messages that were decided over `keep_days` ago, with all that hangs on them."""

@@ -49,9 +49,9 @@ class Budget:
         return float(row[0] * self.input_price + row[1] * self.output_price) / 1_000_000
 
 
-# One row for each user, and lists as JSON: the fewer steps a statement takes, the less its thread waits for others.
+# One row for each message, and lists as JSON: the fewer steps a statement takes, the less its thread waits for others.
 _STANDINGS = """
-SELECT u.id, u.noticed_at, u.limited_at,
+SELECT lead.id, u.noticed_at, u.limited_at,
        (SELECT json_array(count(*) FILTER (WHERE planned_at > :hour), count(*)) FROM replies
          WHERE user_id = u.id AND kind = 'answer' AND part = 1 AND planned_at > max(:day, coalesce(u.resumed_at, ''))),
        (SELECT json_group_array(json_array(id, finished_at, body, json(answer))) FROM
@@ -64,16 +64,16 @@ SELECT u.id, u.noticed_at, u.limited_at,
        (SELECT json_group_array(json_array(planned_at, body)) FROM
            (SELECT planned_at, body FROM replies WHERE user_id = u.id AND kind = 'human' AND state = 'sent'
              ORDER BY planned_at DESC LIMIT :messages))
-  FROM json_each(:users) CROSS JOIN users u ON u.id = value"""
+  FROM json_each(:leads) CROSS JOIN outbox lead ON lead.id = value CROSS JOIN users u ON u.id = lead.user_id"""
 
 
 def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now: datetime) -> list[Standing]:
     """Count what users got (bounded by the limits themselves: who reaches them gets no more) and read the histories.
 
-    Asked is by user, with how many messages and characters of the conversation at most. A history holds the newest
-    utterances, oldest first, within both bounds: the user's words (of failed messages too), the answer parts that were
-    sent and what the owner wrote, in the order of answering; no apologies and no notices, and nothing of cancelled or
-    ignored messages.
+    Asked is by message, whoever its user is by now, with how many messages and characters of the conversation at most.
+    A history holds the newest utterances, oldest first, within both bounds: the user's words (of failed messages too),
+    the answer parts that were sent and what the owner wrote, in the order of answering; no apologies and no notices,
+    and nothing of cancelled or ignored messages.
     """
     rows = db.execute(
         _STANDINGS,
@@ -81,12 +81,11 @@ def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now
             "hour": stamp(now - timedelta(hours=1)),
             "day": stamp(now - timedelta(days=1)),
             "messages": max(messages for _, messages, _ in asked),
-            "users": json.dumps([user_id for user_id, *_ in asked]),
+            "leads": json.dumps([lead for lead, *_ in asked]),
         },
     )
     found = {row[0]: row for row in rows}
-    nobody = Standing(0, 0, None, None)  # whose row went with a merge
-    return [_standing(found[user_id], *bounds) if user_id in found else nobody for user_id, *bounds in asked]
+    return [_standing(found[lead], *bounds) for lead, *bounds in asked]
 
 
 def _standing(row: tuple[Any, ...], most_messages: int, most_characters: int) -> Standing:

@@ -25,6 +25,9 @@ class User:
 
 
 _COLUMNS = "i.id, u.id, u.phone, u.bsuid, u.name, u.depth, u.last_message_at"
+# Where two people become one: what the winner lacks is taken over; of two times the later one counts.
+_KEPT = ("phone", "bsuid", "name", "paused_at", "paused_by")
+_LATER = ("last_message_at", "served_at", "pair_full_at", "noticed_at", "limited_at")
 _FOUND = "json_each(?) CROSS JOIN user_ids i ON i.id = value CROSS JOIN users u ON u.id = i.user_id"
 
 
@@ -36,8 +39,7 @@ class People:
     """
 
     def __init__(self, db: sqlite3.Connection, who: Iterable[Identity], write_first: Callable[[], None]) -> None:
-        self._db = db
-        self._write_first = write_first
+        self._db, self._write_first = db, write_first
         self._known: dict[str, User | None] = {}
         self._people: dict[int, User] = {}
         self._look_up({known_as for one in who for known_as in (one.phone, one.bsuid) if known_as})
@@ -163,25 +165,13 @@ def _end_of_merges(db: sqlite3.Connection, user_id: int) -> int:
 
 
 def _join(db: sqlite3.Connection, loser: int, winner: int) -> None:
-    db.execute("UPDATE outbox SET user_id = ? WHERE user_id = ?", (winner, loser))
-    db.execute("UPDATE replies SET user_id = ? WHERE user_id = ?", (winner, loser))
-    db.execute("UPDATE user_ids SET user_id = ? WHERE user_id = ?", (winner, loser))
+    for table in ("outbox", "replies", "user_ids"):
+        db.execute(f"UPDATE {table} SET user_id = ? WHERE user_id = ?", (winner, loser))
     db.execute("UPDATE users SET merging_into = ? WHERE merging_into = ?", (winner, loser))
-    db.execute(
-        """UPDATE users SET
-             phone = coalesce(users.phone, old.phone), bsuid = coalesce(users.bsuid, old.bsuid),
-             name = coalesce(users.name, old.name), paused_at = coalesce(users.paused_at, old.paused_at),
-             paused_by = coalesce(users.paused_by, old.paused_by),
-             last_message_at = nullif(max(coalesce(users.last_message_at, ''), coalesce(old.last_message_at, '')), ''),
-             served_at = nullif(max(coalesce(users.served_at, ''), coalesce(old.served_at, '')), ''),
-             pair_full_at = nullif(max(coalesce(users.pair_full_at, ''), coalesce(old.pair_full_at, '')), ''),
-             noticed_at = nullif(max(coalesce(users.noticed_at, ''), coalesce(old.noticed_at, '')), ''),
-             limited_at = nullif(max(coalesce(users.limited_at, ''), coalesce(old.limited_at, '')), '')
-           FROM users old WHERE old.id = ? AND users.id = ?""",
-        (loser, winner),
-    )
+    kept = [f"{column} = coalesce(users.{column}, old.{column})" for column in _KEPT]
+    later = [f"{at} = nullif(max(coalesce(users.{at}, ''), coalesce(old.{at}, '')), '')" for at in _LATER]
+    columns = ", ".join(kept + later)
+    db.execute(f"UPDATE users SET {columns} FROM users old WHERE old.id = ? AND users.id = ?", (loser, winner))
     db.execute("DELETE FROM users WHERE id = ?", (loser,))
-    db.execute(
-        """UPDATE users SET ready_at = (SELECT ready_at FROM readiness WHERE user_id = users.id) WHERE id = ?""",
-        (winner,),
-    )
+    ready_at = "(SELECT ready_at FROM readiness WHERE user_id = users.id)"
+    db.execute(f"UPDATE users SET ready_at = {ready_at} WHERE id = ?", (winner,))

@@ -67,10 +67,7 @@ def _post(port: int, messages: int, run: str) -> client.Acks:
 def _daemon(folder: Path, plan: StatusPlan) -> Iterator[tuple[rig.Running, Wait]]:
     port = rig.free_port()
     limits = {"WHATSAPP__SENDS_PER_SECOND": 0, "QUEUE__MAX_DEPTH_TOTAL": 0}
-    with (
-        rig.emulator(port, statuses=plan) as url,
-        rig.daemon(folder, url, port=port, settings=limits) as running,
-    ):
+    with rig.emulator(port, statuses=plan) as url, rig.daemon(folder, url, port=port, settings=limits) as running:
 
         def wait(messages: int) -> None:
             rig.wait_until(folder / "bot.db", READ if plan.names else rig.DONE, messages, seconds=PATIENCE_SECONDS)

@@ -63,10 +63,7 @@ def inbound(said: Said) -> Inbound:
 def request(said: Said, run: str) -> bytes:
     """Write the whole HTTP request of a webhook with one message, signed. `run` tells its wamids from others'."""
     message = payloads.text_message(
-        body=f"message {said.number}",
-        wa_id=said.phone,
-        wamid=f"wamid.{run}.{said.number}",
-        timestamp=said.second,
+        body=f"message {said.number}", wa_id=said.phone, wamid=f"wamid.{run}.{said.number}", timestamp=said.second
     )
     card = payloads.contact(name="Ana García", wa_id=said.phone)
     body = payloads.encode(payloads.webhook(NUMBER, messages=[message], contacts=[card]))

@@ -8,9 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context
@@ -27,6 +27,7 @@ T = TypeVar("T")
 BATCH = 1000
 START_SECONDS = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
+LEAN = ("--lean", "--no-log")
 NO_STATUSES = StatusPlan(names=())
 DONE = "SELECT count(*) FROM outbox WHERE state = 'done'"
 
@@ -71,11 +72,11 @@ def silence(folder: Path) -> None:
 @contextlib.contextmanager
 def daemon(
     folder: Path, emulator_url: str, *, port: int = 0, settings: Mapping[str, Any] | None = None,
-    env: Mapping[str, str] | None = None, cpus: Iterable[int] | None = None,
+    env: Mapping[str, str] | None = None, cpus: Iterable[int] | None = None, prefix: Sequence[str] = (),
 ) -> Iterator[Running]:  # fmt: skip
     """Run `bot run` on `folder`/bot.db until the block ends; `settings` are BOT_ variables without the prefix.
 
-    `env`: further variables of the process.
+    `env`: further variables of the process; `prefix`: a command that runs it.
     """
     port = port or free_port()
     told = {
@@ -100,12 +101,9 @@ def daemon(
         ready.settimeout(0.2)
         environment["NOTIFY_SOCKET"] = "@" + ready.getsockname()[1:].decode()
         environment |= env or {}
-        command = [sys.executable, "-m", "bot", "run", "--config", str(folder / "bot.toml")]
+        command = [*prefix, sys.executable, "-m", "bot", "run", "--config", str(folder / "bot.toml")]
         began = time.perf_counter()
-        with (
-            log.open("w") as lines,
-            _ended(subprocess.Popen(command, env=environment, stderr=lines)) as process,
-        ):
+        with log.open("w") as lines, _ended(subprocess.Popen(command, env=environment, stderr=lines)) as process:
             if cpus:
                 os.sched_setaffinity(process.pid, cpus)
             while not _told(ready):
@@ -123,11 +121,13 @@ def _told(ready: socket.socket) -> bool:
 
 
 @contextlib.contextmanager
-def emulator(webhook_port: int = 0, *, statuses: StatusPlan = NO_STATUSES, delay: float = 0.0) -> Iterator[str]:
-    """Run a lean emulator in a process of its own and yield its address; statuses go to `webhook_port`."""
-    plan = json.dumps({"names": statuses.names, "delays": statuses.delays})
+def emulator(
+    webhook_port: int = 0, *, statuses: StatusPlan = NO_STATUSES, delay: float = 0.0, options: Sequence[str] = LEAN
+) -> Iterator[str]:
+    """Run an emulator, a lean one, in a process of its own and yield its address; statuses go to `webhook_port`."""
+    plan = json.dumps(asdict(statuses))
     command = [
-        sys.executable, "-m", "bot.emulator", "--lean", "--no-log", "--statuses", plan,
+        sys.executable, "-m", "bot.emulator", *options, "--statuses", plan,
         "--model-delay-seconds", str(delay), "--webhook-url", f"http://127.0.0.1:{webhook_port}/webhook",
     ]  # fmt: skip
     with _ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as process:
@@ -147,6 +147,9 @@ def _ended(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
             process.kill()
             process.wait()
             raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def free_port() -> int:

@@ -38,9 +38,6 @@ def _idle(folder: Path) -> float:
 def _long_queue(folder: Path, messages: int, users: int) -> tuple[float, float]:
     folder.mkdir()
     asyncio.run(rig.fill(folder / "bot.db", messages, users))
-    with (
-        rig.emulator() as url,
-        rig.daemon(folder, url, settings={"WHATSAPP__SENDS_PER_SECOND": 0}) as running,
-    ):
+    with rig.emulator() as url, rig.daemon(folder, url, settings={"WHATSAPP__SENDS_PER_SECOND": 0}) as running:
         time.sleep(AT_WORK_SECONDS)
         return running.ready_seconds, running.megabytes("VmHWM")

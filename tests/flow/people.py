@@ -32,5 +32,5 @@ async def refuse(store: Store, phone: str = "5215500000009") -> None:
     """Let the model refuse us: its circuit opens, the message waits on."""
     await wait(store, phone, "anybody there?", name="Zoe")
     taken = await lease(store)
-    refusal = Released(refused_by="model", reason="401: Incorrect API key", code="401", probe_after_seconds=30)
+    refusal = Released(refused_by="model", error="401: Incorrect API key", code="401", probe_after_seconds=30)
     await store.settle(taken, refusal, claim=False)

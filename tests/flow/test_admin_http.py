@@ -110,17 +110,7 @@ async def test_users_are_listed_deepest_first_and_paged(admin: Admin) -> None:
 @pytest.mark.parametrize("path", ["/api/users", "/api/failures", "/"])
 @pytest.mark.parametrize(
     "query",
-    [
-        "limit=0",
-        "limit=501",
-        "limit=-1",
-        "limit=x",
-        "limit=",
-        "limit=5.0",
-        "after=x",
-        "after=1-2-3",
-        "after=%00",
-    ],
+    ["limit=0", "limit=501", "limit=-1", "limit=x", "limit=", "limit=5.0", "after=x", "after=1-2-3", "after=%00"],
 )
 async def test_malformed_paging_is_400(admin: Admin, path: str, query: str) -> None:
     """With words that say what it should be."""
@@ -147,18 +137,7 @@ async def test_a_user_is_found_by_any_id(admin: Admin, name: str) -> None:
     assert found["failures"] == []
 
 
-UNKNOWN = [
-    "u2",
-    "5215500000000",
-    "u" + "9" * 30,
-    "u" + "9" * 5000,
-    "ñ",
-    "%ED%A0%80",
-    "%00",
-    "u-1",
-    "u1 ",
-    "'",
-]
+UNKNOWN = ["u2", "5215500000000", "u" + "9" * 30, "u" + "9" * 5000, "ñ", "%ED%A0%80", "%00", "u-1", "u1 ", "'"]
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
@@ -386,12 +365,7 @@ async def test_a_store_that_cannot_be_written_is_503_and_a_reason(
         "c.execute('begin immediate'); print(flush=True); input()"
     )
     other = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        holder,
-        str(admin.file),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-c", holder, str(admin.file), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert other.stdout is not None
     await other.stdout.readline()
@@ -425,14 +399,7 @@ async def test_a_button_leads_back_to_its_page_which_tells_what_was_done(admin: 
 
 @pytest.mark.parametrize(
     "referer",
-    [
-        "http://evil.example/",
-        "http://evil.example/users/u1",
-        "//evil.example",
-        "javascript:alert(1)",
-        "",
-        "/../x",
-    ],
+    ["http://evil.example/", "http://evil.example/users/u1", "//evil.example", "javascript:alert(1)", "", "/../x"],
 )
 async def test_a_button_never_leads_to_another_site(admin: Admin, referer: str) -> None:
     """Whatever Referer says, the way back is a path of ours."""
@@ -479,11 +446,7 @@ async def test_an_exposed_listener_asks_for_the_token(tmp_path: Path) -> None:
         async with serving(app) as port:
             refused = await exchange(port, request("GET", "/queue-stats", Host="bot.example.com"))
             assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Basic")
-            headers = {
-                "Host": "bot.example.com",
-                "Authorization": "Bearer s3cret",
-                "X_Forwarded_For": "9.9.9.9",
-            }
+            headers = {"Host": "bot.example.com", "Authorization": "Bearer s3cret", "X_Forwarded_For": "9.9.9.9"}
             assert (await exchange(port, request("GET", "/queue-stats", **headers))).status == 200
             posted = request("POST", "/api/pause", Origin="https://bot.example.com", **headers)
             assert (await exchange(port, posted)).status == 200

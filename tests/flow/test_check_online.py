@@ -169,10 +169,7 @@ async def test_a_compatible_server_is_asked_by_the_api_that_is_set() -> None:
 @pytest.mark.parametrize(
     ("response", "words"),
     [
-        (
-            lambda: web.Response(text="<html>welcome</html>", content_type="text/html"),
-            "openai.base_url",
-        ),
+        (lambda: web.Response(text="<html>welcome</html>", content_type="text/html"), "openai.base_url"),
         (lambda: web.json_response([]), "openai.base_url"),
         (lambda: web.json_response({"error": "odd"}, status=500), "HTTP 500"),
         (lambda: web.json_response({"error": {"code": "insufficient_quota"}}, status=429), "wants to be paid"),

@@ -220,9 +220,7 @@ async def test_what_the_owner_writes_from_the_phone_is_history_and_no_question(w
         await world.sent(1)
         await world.settled("done")
         echo = payloads.text_message(
-            body="The owner here: come at five",
-            wa_id=emu.settings.display_phone_number,
-            timestamp=int(time.time()) + 1,
+            body="The owner here: come at five", wa_id=emu.settings.display_phone_number, timestamp=int(time.time()) + 1
         )
         echo["to"] = world.ana.wa_id
         hook = emu.deliveries.wrap(messages=[])

@@ -53,10 +53,7 @@ async def test_a_message_fails_after_max_attempts_with_one_apology(world: World)
     (failure,) = failures["failures"]
     assert (failure["user_id"], failure["body"], failure["retryable"]) == ("u1", "this breaks", True)
     assert "500" in failure["error"]
-    assert world.rows("SELECT kind, state FROM replies ORDER BY id") == [
-        ("apology", "sent"),
-        ("answer", "sent"),
-    ]
+    assert world.rows("SELECT kind, state FROM replies ORDER BY id") == [("apology", "sent"), ("answer", "sent")]
 
 
 async def test_one_users_failing_message_delays_nobody_else(world: World) -> None:

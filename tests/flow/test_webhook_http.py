@@ -18,15 +18,7 @@ from bot.emulator.payloads import encode, sign, text_message, webhook
 from bot.errors import StoreFull, StoreUnavailable
 from bot.store.store import Store
 from bot.web.public import MOST_BYTES, public_app
-from tests.flow.listeners import (
-    APP_SECRET,
-    a_number,
-    a_store,
-    exchange,
-    read_reply,
-    request,
-    serving,
-)
+from tests.flow.listeners import APP_SECRET, a_number, a_store, exchange, read_reply, request, serving
 
 
 def build(store: Any, bell: Bell | None = None, *, body_seconds: float = 10.0) -> aiohttp.web.Application:
@@ -145,15 +137,7 @@ async def test_a_thousand_messages_of_nearly_3_mib_are_taken_at_once(store: Stor
 ODD_OBJECTS: list[Any] = [
     {},
     {"entry": None},
-    {
-        "entry": [
-            1,
-            None,
-            "x",
-            {"changes": "no"},
-            {"changes": [None, {"value": []}, {"field": 7, "value": {}}]},
-        ]
-    },
+    {"entry": [1, None, "x", {"changes": "no"}, {"changes": [None, {"value": []}, {"field": 7, "value": {}}]}]},
     {"object": "page", "entry": [{"id": 5, "changes": [{"field": "messages", "value": {"messages": {}}}]}]},
     {"entry": {"0": {}}},
     webhook(messages=[{"id": 17, "from": 5215512345678, "timestamp": 1.5, "type": ["text"], "text": "x"}]),
@@ -194,16 +178,8 @@ async def test_an_odd_message_leaves_its_neighbours_in_the_batch_alone(store: St
     [
         ("hub.mode=subscribe&hub.verify_token=the+verify+token&hub.challenge=1158201444", 200, "1158201444"),
         ("hub.mode=subscribe&hub.verify_token=the+verify+token&hub.challenge=%3Cb%3E", 200, "<b>"),
-        (
-            "hub.mode=subscribe&hub.verify_token=wrong&hub.challenge=1",
-            403,
-            "wrong hub.verify_token or hub.mode\n",
-        ),
-        (
-            "hub.mode=unsubscribe&hub.verify_token=the+verify+token",
-            403,
-            "wrong hub.verify_token or hub.mode\n",
-        ),
+        ("hub.mode=subscribe&hub.verify_token=wrong&hub.challenge=1", 403, "wrong hub.verify_token or hub.mode\n"),
+        ("hub.mode=unsubscribe&hub.verify_token=the+verify+token", 403, "wrong hub.verify_token or hub.mode\n"),
         ("hub.mode=subscribe&hub.verify_token=%ED%A0%80", 403, "wrong hub.verify_token or hub.mode\n"),
         ("", 403, "wrong hub.verify_token or hub.mode\n"),
     ],
@@ -255,16 +231,10 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "DELETE of healthz": (request("DELETE", "/healthz"), 405),
     "not HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n", 400),
     "a broken header": (b"POST /webhook HTTP/1.1\r\nno colon here\r\n\r\n", 400),
-    "two lengths": (
-        b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
-        400,
-    ),
+    "two lengths": (b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400),
     "a negative length": (b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", 400),
     "a header of 20 kB": (request("POST", "/webhook", BODY, X_Long="x" * 20_000), 400),
-    "a broken chunk": (
-        b"POST /webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
-        400,
-    ),
+    "a broken chunk": (b"POST /webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n", 400),
 }
 
 
@@ -351,12 +321,7 @@ async def test_clients_that_vanish_leave_no_trace_in_the_log(caplog: pytest.LogC
 
 @pytest.mark.parametrize(
     "error",
-    [
-        StoreFull("full"),
-        StoreUnavailable("disk full"),
-        RuntimeError("hola, 5215512345678"),
-        RecursionError("x"),
-    ],
+    [StoreFull("full"), StoreUnavailable("disk full"), RuntimeError("hola, 5215512345678"), RecursionError("x")],
     ids=lambda error: type(error).__name__,
 )
 async def test_what_cannot_be_stored_is_503_with_retry_after(error: Exception) -> None:

@@ -6,15 +6,7 @@ MOST_LINES_OF_A_FILE = 300
 MOST_LINES_OF_A_PAGE = 400
 MOST_LINES_OF_THE_DAEMON = 6000
 PAGES = {".html", ".css", ".js"}
-NAMES_THAT_SAY_NOTHING = {
-    "utils.py",
-    "util.py",
-    "common.py",
-    "models.py",
-    "types.py",
-    "helpers.py",
-    "misc.py",
-}
+NAMES_THAT_SAY_NOTHING = {"utils.py", "util.py", "common.py", "models.py", "types.py", "helpers.py", "misc.py"}
 
 
 def test_a_file_of_the_daemon_has_at_most_300_lines() -> None:

@@ -102,6 +102,10 @@ class Process:
         self.send(signal_)
         return await self.ended(seconds)
 
+    def terminate(self) -> None:
+        """Ask it to end, as systemd does."""
+        self.send(signal.SIGTERM)
+
     def send_kill(self) -> None:
         """End it as a power cut would, as far as the process is concerned."""
         self.send(signal.SIGKILL)
@@ -286,8 +290,5 @@ def environment(emu: Emulator) -> dict[str, str]:
 def _as_toml(sections: Toml) -> str:
     lines = []
     for name, keys in sections.items():
-        lines += [
-            f"[{name}]",
-            *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()),
-        ]
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items())]
     return "\n".join(lines) + "\n"

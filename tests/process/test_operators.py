@@ -98,13 +98,7 @@ async def test_the_commands_count_at_the_next_start_while_the_daemon_is_down(bot
     assert bot.sql("SELECT manual FROM outbox WHERE id = ?", failed) == [(1,)]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("status",), "bot run"),
-        (("pause",), "--all"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "words"), [(("status",), "bot run"), (("pause",), "--all")])
 async def test_a_command_that_can_t_work_says_why(bot: Bot, arguments: tuple[str, ...], words: str) -> None:
     """No database, no user named: a sentence, an exit code that isn't 0, and no file made."""
     ended = await bot.command(*arguments)

@@ -22,10 +22,7 @@ IDLE_MEGABYTES = 100
 @pytest.fixture
 def manager() -> Iterator[socket.socket]:
     """Listen as systemd does."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
-    ):
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.setblocking(False)
         listener.bind(f"{folder}/notify")
         yield listener
@@ -75,8 +72,7 @@ def installed(folder: Path) -> Path:
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
     wheels, fresh = folder / "wheels", folder / "venv"
     subprocess.run(
-        [*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", wheels, ROOT],
-        check=True,
+        [*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", wheels, ROOT], check=True
     )
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", fresh], check=True)
     (wheel,) = wheels.glob("*.whl")

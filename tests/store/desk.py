@@ -27,6 +27,7 @@ from bot.domain import (
 )
 from bot.store.replies import Permit, Plan, Settled, Wait
 from bot.store.store import Store
+from bot.store.turns import Standing
 from tests.clock import START, FakeClock
 
 NUMBER = "15550001111"
@@ -104,12 +105,7 @@ class Desk:
             await self.say(PEOPLE[n], f"m{n}", f"n{n}")
 
     async def tell(
-        self,
-        delivery: Delivery,
-        *,
-        callback: str | None = None,
-        wamid: str = "out.x",
-        error: str | None = None,
+        self, delivery: Delivery, *, callback: str | None = None, wamid: str = "out.x", error: str | None = None
     ) -> int:
         """Deliver a status; return how many named a reply."""
         self.tick()
@@ -228,8 +224,13 @@ class Desk:
 
     async def history(self, who: str, messages: int = 20, characters: int = 24_000) -> list[tuple[str, str]]:
         """Return what the model would read of a conversation: role and words."""
-        standing = await self.store.standing(await self.id_of(who), messages, characters)
+        standing = await self.standing(who, messages, characters)
         return [(utterance.role, utterance.text) for utterance in standing.history]
+
+    async def standing(self, who: str, messages: int = 0, characters: int = 0) -> Standing:
+        """Return what a turn for the newest message of a person would read."""
+        newest = max(row["message_id"] for row in await self._conversation(who, "in"))
+        return await self.store.standing(newest, messages, characters)
 
     async def message_id(self, who: str, body: str) -> int:
         """Return the id of a message by its words."""

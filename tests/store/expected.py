@@ -58,6 +58,7 @@ class Expected:
     people: list[Person] = field(default_factory=list)
     ids: dict[str, Person] = field(default_factory=dict)
     places: int = 0
+    stumbles: dict[str, dict[Said, bool]] = field(default_factory=dict)  # by service, since it last did its work
 
     # -- the order
 
@@ -143,6 +144,17 @@ class Expected:
                 m.who.paused |= pause
         self.change(m.name)
         self.join()
+        if isinstance(outcome, Retry | InDoubt) and outcome.service:
+            spent = self.stumbles.setdefault(outcome.service, {})
+            spent[m] = spent.get(m, False) or isinstance(outcome, Retry)
+
+    def outages(self, shut: Iterable[str]) -> set[str]:
+        """Three people in a row: it is the service. Whoever stumbled over one that is shut need not wait any longer."""
+        found = {service for service, some in self.stumbles.items() if len({m.who for m in some if m in self.said}) > 2}
+        for service in shut:
+            for m, spent in self.stumbles.pop(service, {}).items():
+                m.due = NEVER if m.state == "pending" and spent else m.due
+        return found
 
     def give_back(self, m: Said, due: datetime) -> None:
         """It waits again, at the head of its line."""

@@ -47,7 +47,8 @@ PROFILE = settings(
 # arrivals or turns has little to tell.
 WEIGHTS = {
     "write": 6, "write_as_before": 2, "redeliver": 1, "change_a_message": 2, "change_an_identity": 1, "link": 2,
-    "status": 2, "claim": 8, "answer": 9, "end_a_turn": 3, "wait": 3, "crash": 1, "restart_with_another_clock": 1,
+    "status": 2, "claim": 8, "answer": 9, "end_a_turn": 3, "fail_together": 3, "wait": 3, "crash": 1,
+    "crash_again_and_again": 1, "restart_with_another_clock": 1, "hear_the_dead": 1,
     "retry": 2, "operate": 2, "put_right": 3, "prune": 1,
 }  # fmt: skip
 
@@ -63,6 +64,7 @@ class QueueMachine(Webhooks, Turns, RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.clock = FakeClock()
         self.turns: list[Turn] = []
+        self.dead: list[Turn] = []
         self.callbacks: list[str] = []
         self.sent: set[str] = set()
         self.actions = [name for name, weight in self.weights.items() for _ in range(weight)]

@@ -32,6 +32,7 @@ class Turns:
     desk: Desk
     expected: Expected
     turns: list[Turn]
+    dead: list[Turn]
     callbacks: list[str]
     sent: set[str]
 
@@ -72,20 +73,31 @@ class Turns:
         more = random.random() < 0.5
         following = self.run(self.desk.store.settle(turn.lease, outcome, claim=more))
         self.expected.end(turn.said, outcome, self.clock.now())
+        shut = {circuit["service"] for circuit in self.run(self.desk.store.insights.circuits())}
+        outages = self.expected.outages(shut)
+        assert outages <= shut
         self.take([following] if following else [], int(more))
 
     def end_a_turn(self, random: Random) -> None:
         """A turn ends without a word; one whose call is under way is cut off, or gives up waiting for it."""
         later = self.clock.now() + timedelta(seconds=60)
         outcomes: list[Outcome] = [
-            Done(), Retry(random.randrange(20), "busy"), Failed("expired"), Failed("bad"), Cancelled("rule"),
-            Released(), Released(later), Released(pause=True, reason="limit"),
-            Released(refused_by=random.choice(["graph", "model"]), reason="no"),
+            Done(), Retry(random.randrange(20), "busy", service=random.choice([None, "graph", "model", "model"])),
+            Failed("expired"), Failed("bad"), Cancelled("rule"),
+            Released(), Released(later), Released(pause=True, error="limit"),
+            Released(refused_by=random.choice(["graph", "model"]), error="no"),
         ]  # fmt: skip
         if self.turns:
             turn = random.choice(self.turns)
-            ends = [InDoubt(later), Released()] if turn.sending else outcomes
+            ends = [InDoubt(later, service="graph"), Released()] if turn.sending else outcomes
             self.settle(turn, random.choice(ends), random)
+
+    def fail_together(self, random: Random) -> None:
+        """A service fails whoever asks it: with the third person it is an outage, and nobody has to wait for it."""
+        service = random.choice(["graph", "model"])
+        self.take(self.run(self.desk.claim(SLOTS)), SLOTS)
+        for turn in [turn for turn in self.turns if not turn.sending]:
+            self.settle(turn, Retry(20, "busy", service=service), random)
 
     def answer(self, random: Random) -> None:
         """A turn answers, or goes on answering, part by part."""
@@ -102,6 +114,8 @@ class Turns:
         lease, said, store = turn.lease, turn.said, self.desk.store
         parts = list(lease.parts) or await self.desk.plan(lease, *(f"answer {n}" for n in range(count)))
         said.planned, receipt = True, None
+        if not lease.parts:
+            self.expected.stumbles.pop("model", None)
         for part in parts:
             self.desk.tick()
             permit = await store.begin_send(lease, part, receipt)
@@ -121,13 +135,14 @@ class Turns:
                 turn.sending = True
                 return None
             if ending == "doubt":
-                return InDoubt(self.clock.now() + timedelta(seconds=90))
+                return InDoubt(self.clock.now() + timedelta(seconds=90), service="graph")
             said.doubt = None
             if ending != "sent":
                 await store.refuse_part(part, ending, final=ending == "bad")
                 return Failed("bad") if ending == "bad" else Retry(3, "busy")
             receipt = Receipt(part.id, f"out.{permit.callback}", 1)
             self.sent.add(name)
+            self.expected.stumbles.pop("graph", None)
         return Done(receipt)
 
     def crash(self, random: Random, step: float = 0.0) -> None:
@@ -136,8 +151,22 @@ class Turns:
         self.clock.advance(step)
         assert self.run(self.desk.store.adopt()) == len(self.turns)
         self.expected.crash(self.clock.now(), timedelta(seconds=max(0.0, -step)))
-        self.turns.clear()
+        self.dead, self.turns = self.dead + self.turns, []
         self.desk.tick()
+
+    def crash_again_and_again(self, random: Random) -> None:
+        """Whatever is tried first kills the process, twice: suspects are tried one at a time from then on."""
+        for _ in range(2):
+            self.take(self.run(self.desk.claim(SLOTS)), SLOTS)
+            self.crash(random)
+        self.take(self.run(self.desk.claim(SLOTS)), SLOTS)
+
+    def hear_the_dead(self, random: Random) -> None:
+        """A turn of a process that is gone says how it ended: whoever no longer holds the row changes nothing."""
+        if self.dead:
+            lease = random.choice(self.dead).lease
+            ended = random.choice([Done(), Retry(9, "busy"), Failed("bad"), Cancelled("rule"), Released()])
+            assert self.run(self.desk.store.settle(lease, ended, claim=False)) is None
 
     def restart_with_another_clock(self, random: Random) -> None:
         """Meanwhile somebody set the machine's clock, an hour forwards or backwards."""

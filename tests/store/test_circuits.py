@@ -9,7 +9,7 @@ from tests.store.desk import PEOPLE, Desk, words
 
 def refused(service: Service, *, after: float = 0.0) -> Released:
     """Say that a service refused us."""
-    return Released(refused_by=service, reason="token expired", code="190", probe_after_seconds=after)
+    return Released(refused_by=service, error="token expired", code="190", probe_after_seconds=after)
 
 
 async def planned(desk: Desk, who: str, body: str) -> None:

@@ -39,12 +39,7 @@ async def test_a_lease_says_all_that_a_turn_needs(desk: Desk) -> None:
     desk.tick(1)
     lease = await desk.lease()
     (leading,) = lease.messages
-    assert (leading.body, leading.type, leading.wamid, leading.quotes) == (
-        "second",
-        "text",
-        "wamid.second",
-        "first",
-    )
+    assert (leading.body, leading.type, leading.wamid, leading.quotes) == ("second", "text", "wamid.second", "first")
     assert (leading.sent_at, lease.last_message_at) == (at(7), at(7))
     assert (lease.attempts, lease.crashes, lease.manual, lease.error, bool(lease.probes)) == (
         1,
@@ -77,15 +72,7 @@ async def test_a_quote_of_somebody_elses_message_is_nothing(desk: Desk) -> None:
 
 async def test_odd_payloads_hurt_nobody(desk: Desk) -> None:
     """What isn't the JSON that one expects has no quote."""
-    odd = [
-        "",
-        "not json",
-        "[]",
-        '{"context":7}',
-        '{"context":{"id":{"a":1}}}',
-        '{"context":{"id":12}}',
-        "null",
-    ]
+    odd = ["", "not json", "[]", '{"context":7}', '{"context":{"id":{"a":1}}}', '{"context":{"id":12}}', "null"]
     for n, payload in enumerate(odd):
         await desk.arrive(message(CROWD[n], f"m{n}", payload=payload))
     leases = await desk.claim()
@@ -222,7 +209,7 @@ async def test_a_rule_can_end_a_message(desk: Desk) -> None:
 async def test_a_limit_pauses_its_person(desk: Desk) -> None:
     """Two bots in a loop: nothing is spent, nobody else is concerned, and it says who paused."""
     await desk.say(ANA, "a")
-    await desk.settle(await desk.lease(), Released(pause=True, reason="limit_per_hour"))
+    await desk.settle(await desk.lease(), Released(pause=True, error="limit_per_hour"))
     await desk.say(BEN, "b")
     assert words(await desk.claim()) == ["b"]
     user = (await desk.look(ANA))["user"]
@@ -238,7 +225,7 @@ async def test_a_stale_lease_changes_nothing(desk: Desk, open_desk: OpenDesk) ->
     fresh = await again.lease()
     outcomes: list[Outcome] = [
         Done(), Failed("x"), Cancelled("x"), Retry(9, "x"), InDoubt(at(99)), Released(at(99)),
-        Released(pause=True, reason="x"), Released(refused_by="model", reason="x"),
+        Released(pause=True, error="x"), Released(refused_by="model", error="x"),
     ]  # fmt: skip
     for outcome in outcomes:
         await again.settle(stale, outcome)

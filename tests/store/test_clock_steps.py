@@ -83,7 +83,7 @@ async def test_the_pair_limit_lasts_no_longer_for_a_clock_that_was_put_back(open
 async def test_an_open_circuit_is_tried_as_soon_as_it_would_have_been(desk: Desk, open_desk: OpenDesk) -> None:
     """Everybody waits for it: an hour more would be an outage of our own."""
     await desk.say(ANA, "a")
-    refusal = Released(refused_by="graph", reason="no", probe_after_seconds=20)
+    refusal = Released(refused_by="graph", error="no", probe_after_seconds=20)
     await desk.settle(await desk.lease(), refusal)
     again, _ = await restart(desk, open_desk, -HOUR)
     again.tick(19)
@@ -110,10 +110,9 @@ async def test_the_limits_count_an_hour_once(desk: Desk, open_desk: OpenDesk) ->
     await desk.say(ANA, "a")
     await desk.serve(await desk.lease(), "answer")
     again, _ = await restart(desk, open_desk, -HOUR)
-    user = await again.id_of(ANA)
-    assert (await again.store.standing(user)).answers_hour == 1
+    assert (await again.standing(ANA)).answers_hour == 1
     again.tick(HOUR)
-    assert (await again.store.standing(user)).answers_hour == 0
+    assert (await again.standing(ANA)).answers_hour == 0
 
 
 async def test_the_conversation_keeps_its_order(desk: Desk, open_desk: OpenDesk) -> None:

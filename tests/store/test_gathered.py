@@ -143,7 +143,7 @@ async def test_an_apology_that_is_not_planned_still_tells_that_the_service_works
     one, _ = await desk.plan(lease, "one", "two")
     await desk.begin(lease, one)
     await desk.store.record_sent(desk.receipt(one))
-    await desk.settle(lease, Released(refused_by="graph", reason="190"))
+    await desk.settle(lease, Released(refused_by="graph", error="190"))
     desk.tick(5)
     probe = await desk.lease()
     plan = Plan(probe, "apology", ["sorry"], error="131051", attempts=1, works="graph")

@@ -239,7 +239,7 @@ async def test_reasons_not_to_be_ready_are_words(open_desk: OpenDesk) -> None:
     desk = await open_desk()
     await desk.say(ANA, "a")
     assert await desk.store.insights.reasons() == []
-    await desk.settle(await desk.lease(), Released(refused_by="graph", reason="token expired"))
+    await desk.settle(await desk.lease(), Released(refused_by="graph", error="token expired"))
     await desk.store.pause(None, who="test")
     shut, paused = await desk.store.insights.reasons()
     assert "WhatsApp" in shut

@@ -3,6 +3,7 @@
 import pytest
 
 from bot.domain import Done, Failed, Identity, Lease, Released, Retry
+from bot.store.replies import Plan
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, message, words
 
@@ -60,13 +61,7 @@ async def test_both_are_being_answered(desk: Desk) -> None:
     assert await desk.queue(PHONE) == ["i1", "p2", "i2", "both"]
     await desk.serve(by_id, "re i1")
     assert await desk.serve_all() == ["p2", "i2", "both"]
-    assert [text for role, text in await desk.history(ID) if role == "user"] == [
-        "p1",
-        "i1",
-        "p2",
-        "i2",
-        "both",
-    ]
+    assert [text for role, text in await desk.history(ID) if role == "user"] == ["p1", "i1", "p2", "i2", "both"]
     assert (await desk.depth(), (await desk.look(ID))["user"]["depth"]) == (0, 0)
 
 
@@ -170,4 +165,14 @@ async def test_the_limits_of_both_hold_for_the_one(desk: Desk) -> None:
     await desk.say(ID, "i")
     await desk.serve_all()
     await desk.arrive(message(BOTH, "both", 9))
-    assert (await desk.store.standing(await desk.id_of(ID))).answers_hour == 2
+    assert (await desk.standing(ID)).answers_hour == 2
+
+
+async def test_a_notice_under_way_is_remembered_of_the_one(desk: Desk) -> None:
+    """At most one in a while, whoever the person was when its turn began."""
+    await desk.say(PHONE, "p")
+    lease = await desk.lease()
+    await desk.say(ID, "i", sent=1)
+    await desk.arrive(message(BOTH, "both", 9))
+    await desk.store.plan(Plan(lease, "notice", ["can't read"], notice="noticed_at"))
+    assert (await desk.standing(ID)).noticed_at == desk.clock.now()

@@ -30,7 +30,7 @@ async def test_a_paused_person_waits_and_others_go_on(desk: Desk) -> None:
 async def test_pausing_twice_keeps_the_first_reason(desk: Desk) -> None:
     """Who paused first is who is shown."""
     await desk.say(ANA, "a")
-    await desk.settle(await desk.lease(), Released(pause=True, reason="limit_per_hour"))
+    await desk.settle(await desk.lease(), Released(pause=True, error="limit_per_hour"))
     await desk.store.pause(await desk.id_of(ANA), who="page")
     assert (await desk.look(ANA))["user"]["paused_by"] == "limit_per_hour"
 
@@ -137,7 +137,7 @@ async def test_when_something_was_decided_is_told_by_the_daemons_clock(desk: Des
     await desk.store.pause(ana, who=WHO)
     await desk.store.resume(ana, skip=False, who=WHO)
     await desk.serve_all()
-    assert (await desk.store.standing(ana)).answers_hour == 2
+    assert (await desk.standing(ANA)).answers_hour == 2
 
 
 async def test_a_resume_lets_the_limits_count_anew(desk: Desk) -> None:
@@ -145,13 +145,13 @@ async def test_a_resume_lets_the_limits_count_anew(desk: Desk) -> None:
     await desk.say(ANA, "a1", "a2")
     await desk.serve_all()
     ana = await desk.id_of(ANA)
-    assert (await desk.store.standing(ana)).answers_hour == 2
+    assert (await desk.standing(ANA)).answers_hour == 2
     await desk.store.pause(ana, who=WHO)
     desk.tick()
     await desk.store.resume(ana, skip=False, who=WHO)
     await desk.say(ANA, "a3", sent=9)
     await desk.serve_all()
-    standing = await desk.store.standing(ana)
+    standing = await desk.standing(ANA)
     assert (standing.answers_hour, standing.answers_day) == (1, 1)
 
 
@@ -163,10 +163,10 @@ async def test_answers_are_counted_by_the_hour_and_the_day(desk: Desk) -> None:
     await desk.serve(await desk.lease(), "one")
     lease = await desk.lease()
     await desk.plan(lease, "can't read", kind="notice")
-    standing = await desk.store.standing(await desk.id_of(ANA))
+    standing = await desk.standing(ANA)
     assert (standing.answers_hour, standing.answers_day) == (1, 2)
     desk.tick(86_400)
-    standing = await desk.store.standing(await desk.id_of(ANA))
+    standing = await desk.standing(ANA)
     assert (standing.answers_hour, standing.answers_day) == (0, 0)
 
 
@@ -174,16 +174,15 @@ async def test_notices_are_remembered(desk: Desk) -> None:
     """At most one in a while: when the last one was is asked before the next."""
     await desk.say(ANA, "a1", "a2")
     lease = await desk.lease()
-    ana = await desk.id_of(ANA)
-    assert (await desk.store.standing(ana)).noticed_at is None
+    assert (await desk.standing(ANA)).noticed_at is None
     await desk.store.plan(Plan(lease, "notice", ["can't read"], notice="noticed_at"))
     noticed_at = desk.clock.now()
     await desk.settle(lease, Done())
-    standing = await desk.store.standing(ana)
+    standing = await desk.standing(ANA)
     assert (standing.noticed_at, standing.limited_at) == (noticed_at, None)
     lease = await desk.lease()
     await desk.store.plan(Plan(lease, "notice", ["enough"], error="limit_per_day", notice="limited_at"))
-    assert (await desk.store.standing(ana)).limited_at == desk.clock.now()
+    assert (await desk.standing(ANA)).limited_at == desk.clock.now()
 
 
 async def test_an_unknown_person_is_not_found(desk: Desk) -> None:

@@ -75,6 +75,19 @@ async def test_a_turn_that_stumbles_while_the_circuit_is_open_spends_nothing(des
         assert (await desk.look(who))["queue"][0]["attempts"] == 0
 
 
+async def test_who_is_being_tried_again_as_it_opens_gets_back_all_that_was_spent(desk: Desk) -> None:
+    """The first try's attempt, although its row is leased at that moment, and the second's."""
+    await desk.crowd(3)
+    first, second, third = await desk.claim(3)
+    await stumble(desk, first, second)
+    desk.tick(10)
+    (again, _) = await desk.claim()
+    await stumble(desk, third)
+    assert await desk.open_services() == ["model"]
+    await stumble(desk, again)
+    assert await attempts(desk, 3) == [0, 0, 0]
+
+
 async def test_sends_in_doubt_count_too_and_keep_waiting_for_their_status(desk: Desk) -> None:
     """Three sends that the Graph API left in doubt are an outage of it; what may have gone out isn't sent again."""
     await desk.crowd(3)

@@ -72,12 +72,4 @@ def test_code_100_may_be_a_refusal(message: str) -> None:
 def test_a_rate_limit_has_a_pause_of_its_own() -> None:
     """Seconds for the number, a minute for its upgrade, minutes for the app and the account; none for other errors."""
     asked = [(code, pause_of(kind_of(code, 429), code)) for code in (130429, None, 131057, 4, 80007, 131056, 2)]
-    assert asked == [
-        (130429, 5.0),
-        (None, 5.0),
-        (131057, 60.0),
-        (4, 120.0),
-        (80007, 120.0),
-        (131056, None),
-        (2, None),
-    ]
+    assert asked == [(130429, 5.0), (None, 5.0), (131057, 60.0), (4, 120.0), (80007, 120.0), (131056, None), (2, None)]

@@ -282,13 +282,7 @@ def test_a_credential_that_cannot_be_read_is_a_mistake(mistakes: Mistakes, tmp_p
 def test_no_secret_shows_in_any_form_of_the_configuration(read: Read) -> None:
     """Configurations end in logs and bug reports."""
     config = read("", ALL_SECRETS)
-    forms = [
-        repr(config),
-        str(config),
-        config.model_dump_json(),
-        str(config.model_dump()),
-        f"{config.whatsapp}",
-    ]
+    forms = [repr(config), str(config), config.model_dump_json(), str(config.model_dump()), f"{config.whatsapp}"]
     for secret in ALL_SECRETS.values():
         assert not any(secret in form for form in forms)
 
@@ -340,30 +334,14 @@ def test_the_same_mistake_is_said_once(mistakes: Mistakes) -> None:
 
 
 WRONG_TYPES = [
-    (
-        "queue",
-        'concurrency = "many"',
-        'must be a whole number, not "many"; write for example concurrency = 64',
-    ),
+    ("queue", 'concurrency = "many"', 'must be a whole number, not "many"; write for example concurrency = 64'),
     ("queue", "concurrency = 1.5", "must be a whole number, not 1.5; write for example concurrency = 64"),
     ("queue", "concurrency = true", "must be a whole number, not true; write for example concurrency = 64"),
     ("server", 'port = "8080"', 'must be a whole number, not "8080"; write for example port = 8080'),
     ("queue", 'drain_seconds = "20"', 'must be a number, not "20"; write for example drain_seconds = 20'),
-    (
-        "limits",
-        "cost_per_day = nan",
-        "must be a finite number, not NaN; write for example cost_per_day = 0.0",
-    ),
-    (
-        "limits",
-        "cost_per_day = inf",
-        "must be a finite number, not Infinity; write for example cost_per_day = 0.0",
-    ),
-    (
-        "whatsapp",
-        "appsecret_proof = 1",
-        "must be true or false, not 1; write for example appsecret_proof = true",
-    ),
+    ("limits", "cost_per_day = nan", "must be a finite number, not NaN; write for example cost_per_day = 0.0"),
+    ("limits", "cost_per_day = inf", "must be a finite number, not Infinity; write for example cost_per_day = 0.0"),
+    ("whatsapp", "appsecret_proof = 1", "must be true or false, not 1; write for example appsecret_proof = true"),
     ("whatsapp", "waba_id = 5", 'must be a text, not 5; write for example waba_id = "102290129340398"'),
     ("limits", 'allow = "34"', 'must be a list of texts, not "34"; write for example allow = ["34", "5255"]'),
     ("limits", "allow = [34]", 'must be a text, not 34; write for example allow = ["34", "5255"]'),
@@ -605,13 +583,7 @@ def test_a_file_of_instructions_must_hold_text(mistakes: Mistakes, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "lines",
-    [
-        'host = "0.0.0.0"',
-        'host = "::"',
-        'host = "192.168.1.5"',
-        'host = "status"',
-        'allowed_hosts = ["a.test"]',
-    ],
+    ['host = "0.0.0.0"', 'host = "::"', 'host = "192.168.1.5"', 'host = "status"', 'allowed_hosts = ["a.test"]'],
 )
 def test_a_page_that_others_can_reach_wants_a_token(mistakes: Mistakes, read: Read, lines: str) -> None:
     """Off loopback, or behind a proxy."""

@@ -26,10 +26,7 @@ async def emu() -> AsyncIterator[Emulator]:
 async def sdk(emu: Emulator) -> AsyncIterator[AsyncOpenAI]:
     """Give the official client on the transport that the daemon uses."""
     async with AsyncOpenAI(
-        api_key=emu.settings.api_key,
-        base_url=emu.model_url,
-        http_client=DefaultAioHttpClient(),
-        max_retries=0,
+        api_key=emu.settings.api_key, base_url=emu.model_url, http_client=DefaultAioHttpClient(), max_retries=0
     ) as client:
         yield client
 
@@ -209,8 +206,7 @@ async def test_errors_carry_openais_body_and_headers(
 
 
 @pytest.mark.parametrize(
-    ("kind", "what"),
-    [("html", str), ("null", type(None)), ("object", openai.types.responses.Response)],
+    ("kind", "what"), [("html", str), ("null", type(None)), ("object", openai.types.responses.Response)]
 )
 async def test_a_200_need_not_be_an_answer(emu: Emulator, sdk: AsyncOpenAI, kind: str, what: type) -> None:
     """What the package lets through without an error."""

@@ -47,14 +47,7 @@ async def test_it_starts_as_a_process_says_where_and_ends_on_sigterm(hook: Hook,
     """One line of JSON on stdout, then requests are served until SIGTERM, exit code 0."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *(
-            "-m",
-            "bot.emulator",
-            "--webhook-url",
-            hook.url,
-            "--statuses",
-            '{"names": ["sent"], "delays": [0]}',
-        ),
+        *("-m", "bot.emulator", "--webhook-url", hook.url, "--statuses", '{"names": ["sent"], "delays": [0]}'),
         stdout=asyncio.subprocess.PIPE,
     )
     try:
@@ -83,17 +76,7 @@ async def test_it_starts_as_a_process_says_where_and_ends_on_sigterm(hook: Hook,
 def test_every_setting_is_an_option() -> None:
     """Flags, numbers, lists and the plan of statuses."""
     given = settings_from(
-        [
-            "--port",
-            "8099",
-            "--lean",
-            "--no-log",
-            "--models",
-            "a",
-            "b",
-            "--statuses",
-            '{"names": [], "copies": 2}',
-        ]
+        ["--port", "8099", "--lean", "--no-log", "--models", "a", "b", "--statuses", '{"names": [], "copies": 2}']
     )
     assert given == Settings(
         port=8099, lean=True, log=False, models=("a", "b"), statuses=StatusPlan(names=(), copies=2)

@@ -88,16 +88,7 @@ def shape(value: Any) -> Any:
 def published() -> list[Path]:
     """List Meta's published examples that we have builders for, where they lie beside the checkout."""
     found = (SHARED.parent / "data" / "webhooks" / "meta-openapi").glob("*.json")
-    ours = (
-        "text_message.json",
-        "image_",
-        "location_",
-        "button_m",
-        "interactive_",
-        "reaction_",
-        "system_",
-        "unsup",
-    )
+    ours = ("text_message.json", "image_", "location_", "button_m", "interactive_", "reaction_", "system_", "unsup")
     return sorted(path for path in found if path.name.startswith(ours))
 
 

@@ -251,12 +251,7 @@ async def test_any_other_answer_has_a_kind(
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
-    [
-        ({"Retry-After": "7"}, 7.0),
-        ({"Retry-After": "999999999"}, 86_400.0),
-        ({"Retry-After": "soon"}, 5.0),
-        ({}, 5.0),
-    ],
+    [({"Retry-After": "7"}, 7.0), ({"Retry-After": "999999999"}, 86_400.0), ({"Retry-After": "soon"}, 5.0), ({}, 5.0)],
 )
 async def test_retry_after_is_honoured(session: aiohttp.ClientSession, headers: dict[str, str], seconds: float) -> None:
     """In seconds; without it a rate limit has its usual pause."""
@@ -284,10 +279,7 @@ async def test_where_nothing_answers_nothing_was_sent(
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
     async with server:
         url = base_url.format(port=unused_tcp_port, tls=server.sockets[0].getsockname()[1])
-        for call in (
-            send(client_of(session, url)),
-            client_of(session, url).mark_read("wamid.1", typing=True),
-        ):
+        for call in (send(client_of(session, url)), client_of(session, url).mark_read("wamid.1", typing=True)):
             assert (await failure(call)).kind is Kind.DOWN
 
 
@@ -330,9 +322,7 @@ async def test_a_send_whose_answer_does_not_arrive_is_in_doubt(
     assert (await failure(client.mark_read("wamid.1", typing=True))).kind is Kind.LATER
 
 
-async def test_a_kept_connection_that_the_server_closed_is_never_tried_twice(
-    session: aiohttp.ClientSession,
-) -> None:
+async def test_a_kept_connection_that_the_server_closed_is_never_tried_twice(session: aiohttp.ClientSession) -> None:
     """The request may have arrived before the close: in doubt, and sent once only."""
     seen = 0
 

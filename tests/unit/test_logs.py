@@ -174,11 +174,7 @@ def test_libraries_speak_through_the_same_pipeline(stream: io.StringIO) -> None:
     except ConnectionResetError:
         logging.getLogger("aiohttp.server").exception("Error handling %s", "request")
     line = line_of(stream)
-    assert (line["event"], line["level"], line["logger"]) == (
-        "Error handling request",
-        "error",
-        "aiohttp.server",
-    )
+    assert (line["event"], line["level"], line["logger"]) == ("Error handling request", "error", "aiohttp.server")
     assert line["exception"].endswith("ConnectionResetError: gone")
 
 

@@ -129,11 +129,7 @@ async def test_chat_completions_gets_nothing_that_a_compatible_server_may_not_kn
 
 @pytest.mark.parametrize(
     ("base_url", "forgets"),
-    [
-        ("https://api.openai.com/v1", True),
-        ("https://eu.api.openai.com/v1", True),
-        ("https://openai.example/v1", False),
-    ],
+    [("https://api.openai.com/v1", True), ("https://eu.api.openai.com/v1", True), ("https://openai.example/v1", False)],
 )
 def test_openai_is_told_to_forget_chat_completions_too(build: Build, base_url: str, forgets: bool) -> None:
     """OpenAI may keep them by default; a parameter that they don't know makes other servers refuse."""
@@ -143,12 +139,7 @@ def test_openai_is_told_to_forget_chat_completions_too(build: Build, base_url: s
 
 async def test_what_one_side_says_in_a_row_is_one_item(emu: Emulator, build: Build) -> None:
     """Some models insist on taking turns; texts that hold nothing are left out."""
-    history = (
-        Utterance("user", "a"),
-        Utterance("user", "b"),
-        Utterance("assistant", ""),
-        Utterance("user", "c"),
-    )
+    history = (Utterance("user", "a"), Utterance("user", "b"), Utterance("assistant", ""), Utterance("user", "c"))
     await build().answer(question("d", "", "e", history=history))
     [entry] = emu.log.of("model")
     assert entry.request["input"] == [{"role": "user", "content": "a\n\nb\n\nc\n\nd\n\ne"}]
@@ -236,10 +227,7 @@ def test_what_open_models_think_aloud_is_not_said() -> None:
             ("a\n\nb",),
         ),
         ({"status": "failed", "error": None, "output": [{"type": "message", "content": "a"}]}, ("a…",)),
-        (
-            {"choices": [{"message": {"content": "The <think>tag</think> is"}}]},
-            ("The <think>tag</think> is",),
-        ),
+        ({"choices": [{"message": {"content": "The <think>tag</think> is"}}]}, ("The <think>tag</think> is",)),
         ({"error": None, "choices": [{"message": {"content": "a", "tool_calls": None}}, {}]}, ("a",)),
     ],
 )
@@ -250,15 +238,7 @@ def test_look_alikes_are_understood(said: Any, parts: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "usage",
-    [
-        None,
-        7,
-        [],
-        {},
-        {"input_tokens": "7", "output_tokens": 7},
-        {"input_tokens": None},
-        {"prompt_tokens": 1.5},
-    ],
+    [None, 7, [], {}, {"input_tokens": "7", "output_tokens": 7}, {"input_tokens": None}, {"prompt_tokens": 1.5}],
 )
 def test_odd_usage_counts_nothing(usage: Any) -> None:
     """An answer isn't lost for the sake of its figures."""
@@ -268,34 +248,15 @@ def test_odd_usage_counts_nothing(usage: Any) -> None:
 
 def test_absurd_usage_is_bounded() -> None:
     """What the database can't hold would lose the answer."""
-    said = {
-        "choices": [{"message": {"content": "a"}}],
-        "usage": {"prompt_tokens": 10**30, "completion_tokens": -5},
-    }
+    said = {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": 10**30, "completion_tokens": -5}}
     assert read_answer(json.dumps(said).encode(), None) == Answer(("a",), 2**31, 0)
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        *(
-            b"",
-            b"null",
-            b"{}",
-            b"[]",
-            b"7",
-            b'"text"',
-            b"<html>",
-            b'{"output": [',
-            b"\xff\xfe",
-            b"[" * 100_000,
-        ),
-        *(
-            b'{"output": null}',
-            b'{"choices": []}',
-            b'{"choices": [null]}',
-            b'{"choices": [{"message": null}]}',
-        ),
+        *(b"", b"null", b"{}", b"[]", b"7", b'"text"', b"<html>", b'{"output": [', b"\xff\xfe", b"[" * 100_000),
+        *(b'{"output": null}', b'{"choices": []}', b'{"choices": [null]}', b'{"choices": [{"message": null}]}'),
         b'{"output": [{"type": "message", "content": ' + b'[{"text":' * 300 + b"1" + b"}]" * 300 + b"}]}",
     ],
 )
@@ -398,18 +359,10 @@ async def test_a_page_instead_of_an_error_goes_by_its_status(emu: Emulator, buil
     [
         ({"error": {"code": 429, "message": "slow down"}}, Kind.EVERYBODY, "429"),
         ({"error": {"code": 402, "message": ""}}, Kind.REFUSED, "402"),
-        (
-            {"error": {"code": "invalid_prompt"}, "status": "failed", "output": []},
-            Kind.MESSAGE,
-            "invalid_prompt",
-        ),
+        ({"error": {"code": "invalid_prompt"}, "status": "failed", "output": []}, Kind.MESSAGE, "invalid_prompt"),
         ({"error": {"code": "server_error"}, "status": "failed", "output": []}, Kind.LATER, "server_error"),
         ({"error": "context length"}, Kind.TOO_LONG, None),
-        (
-            {"error": None, "choices": [{"error": {"code": 502}, "message": {"content": "half"}}]},
-            Kind.LATER,
-            "502",
-        ),
+        ({"error": None, "choices": [{"error": {"code": 502}, "message": {"content": "half"}}]}, Kind.LATER, "502"),
         ({"error": {"code": {"a": 1}, "type": "no code\n" * 9}}, Kind.LATER, None),
     ],
 )
@@ -543,18 +496,7 @@ async def test_no_words_of_users_are_logged(emu: Emulator, build: Build, caplog:
 
 def test_an_error_object_may_be_anything() -> None:
     """No shape of it raises anything else."""
-    for body in (
-        None,
-        7,
-        "text",
-        [],
-        [7],
-        [{}],
-        {},
-        {"code": []},
-        {"message": {"a": SECRET}},
-        {"code": True},
-    ):
+    for body in (None, 7, "text", [], [7], [{}], {}, {"code": []}, {"message": {"a": SECRET}}, {"code": True}):
         error = from_error(body, 500)
         assert error.kind is Kind.LATER
         assert SECRET not in error.reason

@@ -58,11 +58,7 @@ class Outline(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.words, self.buttons, self.tags = (
-            "",
-            list[tuple[str, str]](),
-            list[tuple[str, dict[str, str | None]]](),
-        )
+        self.words, self.buttons, self.tags = ("", list[tuple[str, str]](), list[tuple[str, dict[str, str | None]]]())
         self._open: list[str] = []
         self._action = ""
         self.feed(html)

@@ -318,13 +318,7 @@ def test_account_news_are_remarked_with_their_event(field: str, value: object, r
 
 def test_an_echo_is_what_the_owner_wrote() -> None:
     """It is never an inbound message, and it knows whom it was for."""
-    echo = {
-        "from": "15550783881",
-        "to": "16505551234",
-        "to_user_id": "US.1",
-        "id": "wamid.e",
-        "timestamp": NOON,
-    }
+    echo = {"from": "15550783881", "to": "16505551234", "to_user_id": "US.1", "id": "wamid.e", "timestamp": NOON}
     batch = read(
         change(
             "smb_message_echoes",

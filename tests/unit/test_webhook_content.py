@@ -42,14 +42,7 @@ def form(response: str) -> Json:
         ("location", {"location": {"latitude": 37.5, "longitude": -122.25}}, "📍 37.5, -122.25"),
         (
             "location",
-            {
-                "location": {
-                    "latitude": "37.5",
-                    "longitude": "-1",
-                    "name": "Philz",
-                    "address": "101 Forest Ave",
-                }
-            },
+            {"location": {"latitude": "37.5", "longitude": "-1", "name": "Philz", "address": "101 Forest Ave"}},
             "📍 Philz, 101 Forest Ave (37.5, -1)",
         ),
         ("location", {"location": {"name": "Philz"}}, "📍 Philz"),
@@ -93,12 +86,7 @@ def form(response: str) -> Json:
         ),
         (
             "interactive",
-            {
-                "interactive": {
-                    "type": "list_reply",
-                    "list_reply": {"title": "Express", "description": "Next day"},
-                }
-            },
+            {"interactive": {"type": "list_reply", "list_reply": {"title": "Express", "description": "Next day"}}},
             "Express – Next day",
         ),
         ("interactive", {"interactive": {"list_reply": {"id": "express"}}}, "express"),
@@ -111,12 +99,7 @@ def form(response: str) -> Json:
         ("interactive", form("[1]"), "[1]"),
         (
             "interactive",
-            {
-                "interactive": {
-                    "type": "product",
-                    "product": {"catalog_id": "1", "product_retailer_id": "abc"},
-                }
-            },
+            {"interactive": {"type": "product", "product": {"catalog_id": "1", "product_retailer_id": "abc"}}},
             "catalog_id: 1\nproduct_retailer_id: abc",
         ),
         ("unsupported", {"errors": [{"code": 131051}]}, ""),
@@ -137,12 +120,7 @@ def test_a_question_says_in_words_what_was_sent(kind: str, members: Json, body: 
         ("interactive", {}),
         (
             "interactive",
-            {
-                "interactive": {
-                    "type": "call_permission_reply",
-                    "call_permission_reply": {"response": "accept"},
-                }
-            },
+            {"interactive": {"type": "call_permission_reply", "call_permission_reply": {"response": "accept"}}},
         ),
         ("interactive", {"interactive": {"type": "button_reply"}}),
         ("unsupported", {"unsupported": {"type": "reaction"}}),

@@ -5,13 +5,7 @@ from typing import Any
 import pytest
 
 from bot.domain import Batch, Identity, IdentityChange
-from bot.emulator.payloads import (
-    PHONE_NUMBER_ID,
-    changed_number_message,
-    changed_user_id_message,
-    contact,
-    webhook,
-)
+from bot.emulator.payloads import PHONE_NUMBER_ID, changed_number_message, changed_user_id_message, contact, webhook
 from bot.whatsapp.webhook import translate
 
 Json = dict[str, Any]
@@ -66,11 +60,7 @@ def test_a_message_names_its_sender(message: Json, expected: Identity | None) ->
     ("message", "cards", "expected"),
     [
         ({"from": PHONE}, [contact(name="Ana", wa_id=PHONE, user_id=BSUID)], Identity(PHONE, BSUID, "Ana")),
-        (
-            {"from_user_id": BSUID},
-            [contact(name="Ana", wa_id=PHONE, user_id=BSUID)],
-            Identity(PHONE, BSUID, "Ana"),
-        ),
+        ({"from_user_id": BSUID}, [contact(name="Ana", wa_id=PHONE, user_id=BSUID)], Identity(PHONE, BSUID, "Ana")),
         (
             {"from": PHONE},
             [contact(name="Bo", wa_id="4930123"), contact(name="Ana", wa_id=PHONE)],

@@ -31,9 +31,7 @@ async def test_a_message_set_to_pending_is_answered_at_its_place(answered: Desk,
     check_sums(path)
     assert await answered.depth() == 2
     row = rows(
-        path,
-        "SELECT attempts, crashes, error, begun_at, finished_at, not_before_at FROM outbox WHERE body = ?",
-        state,
+        path, "SELECT attempts, crashes, error, begun_at, finished_at, not_before_at FROM outbox WHERE body = ?", state
     )
     assert row == [(0, 0, None, None, None, None)]
     lease = (await answered.claim())[0]
@@ -173,10 +171,7 @@ REFUSED = {
              received_at) VALUES ('1', 'x', 2, 'text', 'x', '', 'leased', 'now', 'now', 'now')""",
         "only the daemon leases",
     ),
-    "taken out of its lease": (
-        "UPDATE outbox SET state = 'pending' WHERE body = 'leased'",
-        "being answered right now",
-    ),
+    "taken out of its lease": ("UPDATE outbox SET state = 'pending' WHERE body = 'leased'", "being answered right now"),
     "cancelled in its lease": (
         "UPDATE outbox SET state = 'cancelled' WHERE body = 'leased'",
         "being answered right now",

@@ -14,6 +14,11 @@ from tests.store.model import PROFILE, WEIGHTS, QueueMachine
 from tests.store.sqlite.terminal import check_sums_of
 
 
+def waits_until(m: Said) -> str | None:
+    """Say how long a message that waits isn't to be touched."""
+    return stamp(m.due) if m.state == "pending" and m.due > NEVER else None
+
+
 class SqliteMachine(QueueMachine):
     """The file is read and changed by hand, too; all that triggers keep is counted again after each step."""
 
@@ -49,8 +54,9 @@ class SqliteMachine(QueueMachine):
             lines.setdefault(user, []).append(wamid)
         expected = [[m.name for m in self.expected.line(who)] for who in self.expected.people]
         assert sorted(lines.values()) == sorted(line for line in expected if line)
-        there = {name: rest for name, *rest in self.ask("SELECT wamid, state, body FROM outbox")}
-        assert there == {m.name: [m.state, m.body] for m in self.expected.said}
+        waits = "SELECT wamid, state, body, iif(state = 'pending', not_before_at, NULL) FROM outbox"
+        there = {name: (state, body, until) for name, state, body, until in self.ask(waits)}
+        assert there == {m.name: (m.state, m.body, waits_until(m)) for m in self.expected.said}
         owners = dict(self.ask("SELECT id, user_id FROM user_ids"))
         together = {frozenset(id_ for id_, user in owners.items() if user == one) for one in owners.values()}
         people = self.expected.ids.values()

@@ -44,7 +44,7 @@ async def everything(desk: Desk) -> None:
     await desk.settle(first, InDoubt(at(60)))
     await desk.plan(second, "sorry", kind="apology", error="bad")
     await desk.settle(second, Failed("bad"))
-    await desk.settle(third, Released(refused_by="model", reason="no"))
+    await desk.settle(third, Released(refused_by="model", error="no"))
     await desk.store.try_circuit("model", who="test")
     (probe,) = await desk.claim(1)
     await desk.settle(probe, Retry(1, "busy"))

@@ -106,7 +106,7 @@ def phone(number: int) -> str:
 
 async def refused(at: Measured) -> None:
     """Open the model's circuit."""
-    await at.desk.settle(await lease(at), Released(refused_by="model", reason="no", probe_after_seconds=0))
+    await at.desk.settle(await lease(at), Released(refused_by="model", error="no", probe_after_seconds=0))
 
 
 async def refused_with_plans(at: Measured) -> None:
@@ -116,7 +116,7 @@ async def refused_with_plans(at: Measured) -> None:
         await at.desk.plan(found, "answer")
         await at.desk.settle(found, Released())
     for found in leases[10:]:
-        await at.desk.settle(found, Released(refused_by="model", reason="no"))
+        await at.desk.settle(found, Released(refused_by="model", error="no"))
     at.desk.tick(1)
     (probe,) = await at.desk.claim()
     assert probe.probes
