@@ -57,9 +57,6 @@ fuzz: setup ## throw N (20000) spoiled webhooks of a SEED (any) at a real daemon
 soak: setup ## load a real daemon for MINUTES (20) while faults come and go: does it stay flat?
 	@$(BIN)/python -m tests.soak $(MINUTES)
 
-file-faults: setup ## full and broken disks, locks (for a minute), damaged and deleted files: tests/process/file_faults
-	@FILE_FAULTS=long $(BIN)/pytest -v tests/process/file_faults
-
 lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
 	@$(PYTHON) -m venv --clear $(UV_ENV)
 	@$(UV_ENV)/bin/python -m pip --disable-pip-version-check --quiet install uv

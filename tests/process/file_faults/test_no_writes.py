@@ -1,8 +1,6 @@
 """The disk takes no writes (full, over quota, read-only, broken): 503, said once, healed by itself, nothing twice."""
 
 import asyncio
-import contextlib
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +14,7 @@ from tests.process.file_faults.judge import (
     messages_posted,
     reason_not_ready,
 )
+from tests.process.file_faults.small_disk import SmallDisk
 from tests.process.harness import Bot, until
 from tests.process.test_kill import assert_answered_once_in_order
 
@@ -100,31 +99,29 @@ async def test_a_send_that_the_full_disk_kept_from_being_recorded_is_not_repeate
     assert await process.stop() == 0
 
 
-async def test_a_tmpfs_that_is_full(bot: Bot, emu: Emulator, small_disk: Path) -> None:
+async def test_a_tmpfs_that_is_full(bot: Bot, emu: Emulator, small: SmallDisk) -> None:
     """A real one: the last rooms of it are used, then 503; with room it goes on. A start without room says so."""
     emu.settings.statuses = StatusPlan(())
-    process = await bot.start()
+    process = await bot.start(env=small.env)
     await emu.say(ANA, "before")
     await until(lambda: not bot.waiting())
-    filler = small_disk / "filler"
-    _fill(filler)
+    small.fill()
     during = [asyncio.create_task(emu.say(LUIS, f"{n} {STORY}")) for n in range(12)]
     reason = await reason_not_ready(bot)
     assert "full" in reason or "disk I/O error" in reason
     await emu.wait_for(lambda: 503 in {post.status for post in messages_posted(emu)})
     assert_200_or_503(emu)
     await process.kill()
-    filler.write_bytes(b"")
-    _fill(filler)
-    process = await bot.launch()
+    small.fill()
+    process = await bot.launch(env=small.env)
     # The WAL that it copies into the file at its start leaves room for a while, if the file didn't have to grow for it.
     await until(lambda: not process.running or "store can't write" in process.output, seconds=15)
-    filler.unlink()
+    small.free()
     if not process.running:
         assert await process.ended() == 1
         assert process.lines[-1].startswith(f"{bot.database} can't be opened as the bot's database: ")
         assert "Traceback" not in process.output
-        process = await bot.start()
+        process = await bot.start(env=small.env)
     await process.logged("ready")
     await healed(bot, emu)
     await asyncio.gather(*during)
@@ -132,13 +129,6 @@ async def test_a_tmpfs_that_is_full(bot: Bot, emu: Emulator, small_disk: Path) -
     assert sorted(emu.sends(LUIS)) == sorted(f"answer to: {n} {STORY}" for n in range(12))
     assert emu.sends(ANA) == ["answer to: before"]
     assert await process.stop() == 0
-
-
-def _fill(filler: Path) -> None:
-    """Write until nothing fits any more."""
-    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
 
 
 @pytest.mark.parametrize("new", [True, False] if LONG else [False])
