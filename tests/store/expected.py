@@ -68,7 +68,15 @@ class Expected:
         return sorted(mine, key=lambda m: (m.state == "pending", not m.begun, m.sent, m.place))
 
     def who_is_next(self, now: datetime) -> list[Said]:
-        """The heads of all lines that nobody works on, whoever has waited longest first."""
+        """The heads of all lines that nobody works on, whoever has waited longest first; one suspect at a time."""
+        heads = self.heads(now)
+        # What was found leased at two starts may be what kills us.
+        taken = any(m.state == "leased" and m.crashes >= 2 for m in self.said)
+        suspects = [head for head in heads if head.crashes >= 2][taken * len(heads) :][:1]
+        return [head for head in heads if head.crashes < 2 or head in suspects]
+
+    def heads(self, now: datetime) -> list[Said]:
+        """What may be answered now, whoever has waited longest first."""
         ready = []
         for who in self.people:
             line = self.line(who)
@@ -76,11 +84,8 @@ class Expected:
             if line and line[0].state == "pending" and not (who.paused or joining):
                 head = line[0]
                 ready.append((max(head.arrived, head.due, who.served), who.number, head))
-        heads = [head for since, _, head in sorted(ready, key=lambda entry: entry[:2]) if since <= now]
-        # What was found leased at two starts may be what kills us: one such at a time.
-        taken = any(m.state == "leased" and m.crashes >= 2 for m in self.said)
-        suspects = [head for head in heads if head.crashes >= 2][taken * len(heads) :][:1]
-        return [] if self.paused else [head for head in heads if head.crashes < 2 or head in suspects]
+        ready.sort(key=lambda entry: entry[:2])
+        return [head for since, _, head in ready if since <= now and not self.paused]
 
     # -- messages
 
