@@ -166,13 +166,9 @@ class Turn:
                 self._sender.limit.hold(until)
                 return Released(until)
             case Kind.LATER if lease.attempts < queue.max_attempts:  # the last try is told to its user at the next look
-                wait = backoff_seconds(
-                    lease.attempts + 1,
-                    base=queue.backoff_base_seconds,
-                    maximum=queue.backoff_max_seconds,
-                    retry_after=error.retry_after,
-                )
-                wait *= lease.attempts + 1 < queue.max_attempts
+                base, most, spent = queue.backoff_base_seconds, queue.backoff_max_seconds, lease.attempts + 1
+                backoff = backoff_seconds(spent, base=base, maximum=most, retry_after=error.retry_after)
+                wait = backoff if spent < queue.max_attempts else 0.0
                 return Retry(wait, error.reason, error.code, error.request_id, error.service)
         return None
 

@@ -69,9 +69,10 @@ def _follow_clock(db: sqlite3.Connection, now: datetime) -> None:
     if last is None or last <= stamp(now):
         return
     values = {"now": stamp(now), "back": f"{(now - parse_stamp(last)).total_seconds()} seconds"}
-    for table, column in ((table, column) for table, columns in _MOMENTS.items() for column in columns):
-        left = f"max(:now, strftime('%Y-%m-%dT%H:%M:%fZ', {column}, :back))"
-        db.execute(f"UPDATE {table} SET {column} = {left} WHERE {column} > :now", values)
+    for table, columns in _MOMENTS.items():
+        for column in columns:
+            left = f"max(:now, strftime('%Y-%m-%dT%H:%M:%fZ', {column}, :back))"
+            db.execute(f"UPDATE {table} SET {column} = {left} WHERE {column} > :now", values)
 
 
 def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> tuple[list[Lease], str | None]:

@@ -29,8 +29,7 @@ class Store:
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
     ) -> None:
-        self._db, self.broken = database, database.broken
-        self._clock, self._door = clock, door or inbox.Door()
+        self._db, self._clock, self._door = database, clock, door or inbox.Door()
         self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
         self._overtaken = statuses.Overtaken()
         # Made once for all callers that gathered; see Database.write_together.
