@@ -1,6 +1,7 @@
-"""Set up what the process tests and the crash run share: an emulator, and a bot that is configured but not started."""
+"""What the process tests and the crash run share: emulator, a bot that is configured but not started, a judgement."""
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -51,3 +52,13 @@ async def configured(folder: Path, emu: Emulator) -> AsyncIterator[Bot]:
                 yield made
             finally:
                 await made.close()
+
+
+def assert_answered_once_in_order(emu: Emulator, said: dict[str, list[str]]) -> None:
+    """Each message of each user has its one answer, in the order in which they were written, and no part went twice."""
+    assert {user: emu.sends(user) for user in said} == {
+        user: [f"answer to: {text}" for text in texts] for user, texts in said.items()
+    }
+    accepted = [entry.callback_data for entry in emu.log.of("graph.send") if entry.accepted]
+    bases = Counter(callback.partition(".")[0] for callback in accepted)
+    assert {base: times for base, times in bases.items() if times > 1} == {}

@@ -1,25 +1,15 @@
 """kill -9 at moments that matter: nothing is lost, nothing is answered twice. At any moment: tests/process/crash."""
 
 import contextlib
-from collections import Counter
 
 import pytest
 
 from bot.emulator import Emulator, StatusPlan
 from bot.emulator.openai_shapes import ModelRequest
 from tests.process.harness import Bot, until, write_lock
+from tests.process.rig import assert_answered_once_in_order
 
 ANA = "34600111222"
-
-
-def assert_answered_once_in_order(emu: Emulator, said: dict[str, list[str]]) -> None:
-    """Each message of each user has its one answer, in the order in which they were written, and no part went twice."""
-    assert {user: emu.sends(user) for user in said} == {
-        user: [f"answer to: {text}" for text in texts] for user, texts in said.items()
-    }
-    accepted = [entry.callback_data for entry in emu.log.of("graph.send") if entry.accepted]
-    bases = Counter(callback.partition(".")[0] for callback in accepted)
-    assert {base: times for base, times in bases.items() if times > 1} == {}
 
 
 async def test_a_kill_while_the_model_thinks_asks_it_again(bot: Bot, emu: Emulator) -> None:

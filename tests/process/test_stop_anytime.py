@@ -13,8 +13,9 @@ import pytest
 
 from bot.emulator import Emulator, StatusPlan
 from tests.process.harness import Bot, Process, until
-from tests.process.test_kill import assert_answered_once_in_order
+from tests.process.rig import assert_answered_once_in_order
 
+SLOW_MIGRATION = (sys.executable, str(Path(__file__).with_name("slow_migration.py")), "run")
 GRACE_SECONDS = 5.0  # that a stop may take beyond queue.drain_seconds
 STOPS = int(os.environ.get("STOPS", "3"))  # more of them look longer
 
@@ -26,6 +27,13 @@ async def ends_under_fire(process: Process) -> int:
             os.kill(process.pid, signal.SIGTERM)  # asyncio's own looks whether it ended, and takes its exit code away
         await asyncio.sleep(0.002)
     return await process.ended()
+
+
+async def _in_a_migration(bot: Bot, env: dict[str, str]) -> Process:
+    """Start a daemon whose newest migration takes its time, and wait until that is under way."""
+    process = await bot.launch(*SLOW_MIGRATION, env=env)
+    await until(Path(env["MIGRATING"]).exists, seconds=20)
+    return process
 
 
 @pytest.mark.parametrize("module", ["click", "pydantic", "bot.config", "bot.cli", "aiohttp", "bot.daemon"])
@@ -63,34 +71,24 @@ async def test_one_sigterm_after_the_other_until_the_end(bot: Bot, emu: Emulator
 
 async def test_sigterm_during_a_migration_leaves_the_file_whole(bot: Bot, tmp_path: Path) -> None:
     """A migration runs to its end, which is when the signal counts; the next start finds it done, or undone."""
-    mark = tmp_path / "migrating"
-    launcher, env = (
-        (sys.executable, str(Path(__file__).with_name("slow_migration.py")), "run"),
-        {"MIGRATING": str(mark)},
-    )
-    process = await bot.launch(*launcher, env=env)
-    await until(mark.exists, seconds=20)
+    env = {"MIGRATING": str(tmp_path / "migrating")}
+    process = await _in_a_migration(bot, env)
     assert await process.stop(seconds=10 + GRACE_SECONDS) == 0
     assert "Traceback" not in process.output
     assert bot.sql("PRAGMA user_version") == [(9999,)]
     assert bot.sql("PRAGMA integrity_check") == [("ok",)]
-    assert await (await bot.start(*launcher, env=env)).stop() == 0
+    assert await (await bot.start(*SLOW_MIGRATION, env=env)).stop() == 0
 
 
 async def test_a_kill_during_a_migration_leaves_the_file_as_it_was(bot: Bot, tmp_path: Path) -> None:
     """Its transaction never happened; the next start does it again."""
     await (await bot.start()).stop()
     version = bot.sql("PRAGMA user_version")
-    mark = tmp_path / "migrating"
-    launcher, env = (
-        (sys.executable, str(Path(__file__).with_name("slow_migration.py")), "run"),
-        {"MIGRATING": str(mark)},
-    )
-    process = await bot.launch(*launcher, env=env)
-    await until(mark.exists, seconds=20)
+    env = {"MIGRATING": str(tmp_path / "migrating")}
+    process = await _in_a_migration(bot, env)
     await process.kill()
     assert bot.sql("PRAGMA user_version") == version
-    assert await (await bot.start(*launcher, env=env)).stop() == 0
+    assert await (await bot.start(*SLOW_MIGRATION, env=env)).stop() == 0
     assert bot.sql("PRAGMA user_version") == [(9999,)]
 
 

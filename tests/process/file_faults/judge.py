@@ -9,6 +9,7 @@ from bot.emulator.journal import Entry
 from tests.process.harness import POLL_SECONDS, Bot, Process
 
 HEALS_SECONDS = 5.0
+STORY = " ".join(["a long story"] * 300)  # so that a few of them fill a disk, or a WAL
 LONG = os.environ.get("FILE_FAULTS") == "long"  # `make file-faults`: every variant, and a lock of a minute
 
 

@@ -9,8 +9,8 @@ from bot.emulator.journal import Entry
 from tests.process.failing_disk import WAL, FailingDisk
 from tests.process.file_faults.judge import assert_200_or_503, healed
 from tests.process.harness import Bot, until
+from tests.process.rig import assert_answered_once_in_order
 from tests.process.slow_disk import SlowDisk
-from tests.process.test_kill import assert_answered_once_in_order
 
 CALLERS = 12
 MIDDLE = 5  # writes; the commit of twelve webhooks has over twenty

@@ -8,6 +8,7 @@ from bot.emulator import Emulator, StatusPlan
 from tests.process.failing_disk import REASONS, FailingDisk
 from tests.process.file_faults.judge import (
     LONG,
+    STORY,
     assert_200_or_503,
     assert_said_once,
     healed,
@@ -16,10 +17,9 @@ from tests.process.file_faults.judge import (
 )
 from tests.process.file_faults.small_disk import SmallDisk
 from tests.process.harness import Bot, until
-from tests.process.test_kill import assert_answered_once_in_order
+from tests.process.rig import assert_answered_once_in_order
 
 ANA, LUIS = "34600111222", "34600333444"
-STORY = " ".join(["a long story"] * 300)
 LOOKS = 2  # a second each: the daemon has tried again so often, and found the disk as it was
 
 

@@ -13,6 +13,7 @@ import pytest
 from bot.emulator import Emulator, StatusPlan
 from tests.process.file_faults.judge import (
     LONG,
+    STORY,
     assert_200_or_503,
     assert_said_once,
     healed,
@@ -20,13 +21,12 @@ from tests.process.file_faults.judge import (
     reason_not_ready,
 )
 from tests.process.harness import POLL_SECONDS, Bot, until, write_lock
-from tests.process.test_kill import assert_answered_once_in_order
+from tests.process.rig import assert_answered_once_in_order
 
 LOCK_SECONDS = 60.0 if LONG else 6.0
 PATIENCE_SECONDS = 5.0  # that a webhook has with a lock
 PEOPLE = [f"346007770{n:02}" for n in range(8)]
 AUTOCHECKPOINT_BYTES = 4000 * 4096
-STORY = " ".join(["a long story"] * 300)
 
 
 async def test_a_lock_that_somebody_holds_in_the_middle_of_sends(bot: Bot, emu: Emulator) -> None:

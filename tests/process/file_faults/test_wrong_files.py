@@ -17,7 +17,7 @@ import pytest
 from bot.emulator import Emulator
 from tests.process.file_faults.judge import LONG, messages_posted
 from tests.process.harness import Bot, Process, until
-from tests.process.test_kill import assert_answered_once_in_order
+from tests.process.rig import assert_answered_once_in_order
 from tests.process.test_refusals import refused
 
 ANA, LUIS = "34600111222", "34600333444"
