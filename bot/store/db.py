@@ -52,8 +52,8 @@ class Database:
     def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, path: Path) -> None:
         self._writer, self._reader = writer, reader
         self.broken: asyncio.Future[str] = asyncio.Future()  # done, with a sentence, once the file can't be used
-        self._writes = _Lane(writer, "write", path, self.broken, IDLE_SECONDS)
-        self._reads = _Lane(reader, "read", path, self.broken, math.inf)
+        self._writes = _Lane(writer, "write", path, self.broken)
+        self._reads = _Lane(reader, "read", path, self.broken)
 
     @classmethod
     async def open(cls, path: Path) -> "Database":
@@ -121,12 +121,9 @@ class Database:
 class _Lane:
     """Calls gather while the last ones run, then go to their connection's thread together, one batch at a time."""
 
-    def __init__(
-        self, connection: aiosqlite.Connection, verb: str, path: Path, broken: asyncio.Future[str], halve_after: float
-    ) -> None:
-        self._connection, self._verb, self._halve_after = connection, verb, halve_after
-        self._path, self._broken = path, broken
-        self._begin = "BEGIN IMMEDIATE" if verb == "write" else "BEGIN"
+    def __init__(self, connection: aiosqlite.Connection, verb: str, path: Path, broken: asyncio.Future[str]) -> None:
+        self._connection, self._verb, self._path, self._broken = connection, verb, path, broken
+        self._begin, self._halve_after = ("BEGIN IMMEDIATE", IDLE_SECONDS) if verb == "write" else ("BEGIN", math.inf)
         self._files = open_files(path)
         self._jobs: deque[_Job] = deque()
         self._wake = asyncio.Event()
