@@ -29,7 +29,7 @@ test: setup ## set up, then run lint, format, types, import floors and the test 
 	check "ruff format" $(BIN)/ruff format --check .; \
 	check mypy $(BIN)/mypy; \
 	check lint-imports $(BIN)/lint-imports --no-logo; \
-	$(BIN)/pytest -q || status=1; \
+	$(BIN)/pytest -q -n 3 --dist worksteal || status=1; \
 	exit $$status
 
 fmt: setup ## sort imports, fix what can be fixed, format

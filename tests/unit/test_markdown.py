@@ -232,13 +232,13 @@ def test_nothing_makes_it_fail(text: str) -> None:
 @pytest.mark.parametrize("length", [LONGEST, 100_000])
 def test_hostile_text_takes_no_time(piece: str, length: int) -> None:
     """No answer, however odd, stalls the daemon for long."""
-    started = time.perf_counter()
+    started = time.process_time()
     to_whatsapp((piece * length)[:length])
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5
 
 
 def test_hostile_quotes_take_no_time() -> None:
     """Deep quotes with many lazy lines are markdown-it's worst case."""
-    started = time.perf_counter()
+    started = time.process_time()
     to_whatsapp((">" * 10 + "a\n" + "b\n" * LONGEST)[:LONGEST])
-    assert time.perf_counter() - started < 2.5
+    assert time.process_time() - started < 2.5

@@ -222,7 +222,7 @@ def test_a_short_line_of_code_is_not_sent_alone() -> None:
 )
 def test_hostile_text_takes_no_time(text: str) -> None:
     """100,000 characters of anything are cut in well under a second."""
-    started = time.perf_counter()
+    started = time.process_time()
     parts = split(text * (100_000 // len(text)))
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5
     assert all(len(part) <= 4000 for part in parts)
