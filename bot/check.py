@@ -55,7 +55,7 @@ async def check_online(config: Config) -> list[Finding]:
 
 async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
     """Ask for the number, which shows whether appsecret_proof fits, and whether the account is subscribed."""
-    graph = GraphClient(session, whatsapp)
+    graph = GraphClient(session, whatsapp, Clock())
     try:
         number = await graph.phone_number()
     except ServiceError as error:

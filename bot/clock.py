@@ -37,6 +37,11 @@ def parse_stamp(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def ms_since(began: float) -> int:
+    """Return the whole milliseconds since a moment of `time.perf_counter`."""
+    return round((time.perf_counter() - began) * 1000)
+
+
 def age(seconds: float | None) -> str:
     """Write a duration as people say it: `12 s`, `4 min`, `3 h`, `2 d`; `–` for none."""
     if seconds is None:

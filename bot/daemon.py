@@ -71,7 +71,7 @@ class Daemon:
             self.insights, self.broken = store.insights, store.broken
             adopted = await store.adopt()
             session = await stack.enter_async_context(_session(config.queue.concurrency))
-            graph = GraphClient(session, config.whatsapp)
+            graph = GraphClient(session, config.whatsapp, self._clock)
             handler = self._handler or _openai_handler(config, self._clock)
             stack.push_async_callback(handler.close)
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from bot.bell import Bell
-from bot.clock import Clock
+from bot.clock import Clock, ms_since
 from bot.domain import Done, Failed, Lease, Outcome, Released, Retry
 from bot.errors import StoreUnavailable
 from bot.store.replies import LeaseLost
@@ -123,7 +123,7 @@ class Scheduler:
         line = log.warning if error else log.info
         line(
             "turn", user=f"u{lease.user_id}", message=lease.messages[0].id, outcome=type(outcome).__name__.lower(),
-            error=error, ms=round((time.perf_counter() - began) * 1000),
+            error=error, ms=ms_since(began),
         )  # fmt: skip
         return outcome
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.clock import Clock
+from bot.clock import Clock, ms_since
 from bot.domain import Done, Failed, InDoubt, Lease, Outcome, Part, Receipt, Released
 from bot.errors import Kind, ServiceError
 from bot.store.replies import Admission, Permit, Settled, Wait
@@ -129,7 +129,7 @@ class Sender:
         try:
             wamid = await self._graph.send_text(permit.to, part.body, callback=permit.callback, quote=quote)
             outcome = "sent"
-            return Receipt(part.id, wamid, _ms(began))
+            return Receipt(part.id, wamid, ms_since(began))
         except ServiceError as error:
             outcome, code = error.kind.name.lower(), error.code
             if error.kind is Kind.IN_DOUBT:
@@ -141,9 +141,5 @@ class Sender:
         finally:
             log.info(
                 "send", user=f"u{lease.user_id}", message=lease.messages[0].id, part=part.number, kind=part.kind,
-                outcome=outcome, code=code, ms=_ms(began),
+                outcome=outcome, code=code, ms=ms_since(began),
             )  # fmt: skip
-
-
-def _ms(began: float) -> int:
-    return round((time.perf_counter() - began) * 1000)

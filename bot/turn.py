@@ -5,13 +5,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from traceback import format_tb
 
 import structlog
 
 from bot.backoff import backoff_seconds
-from bot.clock import Clock
+from bot.clock import Clock, ms_since
 from bot.config import Config
 from bot.domain import Answer, Cancelled, Done, Failed, Handler, Lease, Outcome, Part, Question, Released, Retry
 from bot.errors import Kind, ServiceError
@@ -37,6 +37,7 @@ class Turn:
     ) -> None:
         self._store, self._sender, self._graph = store, sender, graph
         self._handler, self._clock, self._config = handler, clock, config
+        self._max_age = timedelta(seconds=config.queue.max_age_seconds)
 
     async def run(self, lease: Lease) -> Outcome:
         """Bring a message to its outcome; the handler may take `lease_seconds`, each send what its client allows."""
@@ -46,20 +47,26 @@ class Turn:
             return await self._outcome_of(error, lease)
 
     async def _answer(self, lease: Lease) -> Outcome:
-        now = self._clock.now()
         unsent = [part for part in lease.parts if part.state in ("planned", "sending")]
-        if now - lease.last_message_at > WINDOW and (unsent or not lease.parts):
+        if (unsent or not lease.parts) and await self._past(lease.last_message_at + WINDOW):
             return self._sender.doubt(unsent) or Failed("expired")
         if lease.attempts >= self._config.queue.max_attempts and all(part.kind == "answer" for part in lease.parts):
             return await self._say(Plan(lease, "apology", [self._config.replies.error], lease.error))
         if lease.parts:
             return await self._deliver(lease, [part for part in lease.parts if part.kind != "answer"] or lease.parts)
-        if not lease.manual and now - lease.messages[0].sent_at > timedelta(seconds=self._config.queue.max_age_seconds):
+        if not lease.manual and await self._past(lease.messages[0].sent_at + self._max_age):
             return Failed("expired")
         if lease.crashes >= self._config.queue.max_attempts:
             died = f"the daemon died {lease.crashes} times while answering it"
             return await self._say(Plan(lease, "apology", [self._config.replies.error], died))
         return await self._within_limits(lease)
+
+    async def _past(self, moment: datetime) -> bool:
+        """Whether a moment is over; not while our clock is wrong, for which the Graph API is asked if need be."""
+        over = self._clock.now() > moment
+        if over and self._graph.clock_off is None:
+            await self._graph.phone_number()
+        return over and not self._graph.clock_off
 
     async def _within_limits(self, lease: Lease) -> Outcome:
         now, limits, replies, openai = self._clock.now(), self._config.limits, self._config.replies, self._config.openai
@@ -84,7 +91,7 @@ class Turn:
         async with self._typing(lease):
             answer = await self._ask(question, lease.user_id)
         bodies = [part for text in answer.parts for part in split(to_whatsapp(text))]
-        spent = round((time.perf_counter() - began) * 1000)
+        spent = ms_since(began)
         return await self._say(Plan(lease, "answer", bodies, answer=answer, duration_ms=spent))
 
     async def _ask(self, question: Question, user_id: int) -> Answer:

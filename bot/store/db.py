@@ -52,7 +52,7 @@ class Database:
     def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, path: Path) -> None:
         self._writer, self._reader = writer, reader
         self.broken: asyncio.Future[str] = asyncio.Future()  # done, with a sentence, once the file can't be used
-        self._writes = _Lane(writer, "write", path, self.broken)
+        self.writes = _Lane(writer, "write", path, self.broken)
         self._reads = _Lane(reader, "read", path, self.broken)
 
     @classmethod
@@ -66,11 +66,6 @@ class Database:
             raise
         return cls(writer, reader, path)
 
-    @property
-    def trouble(self) -> str | None:
-        """Why the last write failed, in words; None: all is well."""
-        return self._writes.trouble
-
     async def write(self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float = math.inf) -> T:
         """Run `work` in a transaction and return its result once that is on disk.
 
@@ -82,9 +77,9 @@ class Database:
     async def write_together(self, bulk: Bulk[A, T], argument: A, *, give_up_seconds: float = math.inf) -> T:
         """Do as `write` does with one call of `bulk` for all arguments that gathered; one result for each.
 
-        `bulk` has to be the same object at each call. A result that is an exception is raised, for its caller alone.
+        `bulk` has to be the same at each call. A result that is an exception is raised, for its caller alone.
         """
-        result: T = await self._writes.add(bulk, argument, give_up_seconds)
+        result: T = await self.writes.add(bulk, argument, give_up_seconds)
         return result
 
     async def keep(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -97,7 +92,7 @@ class Database:
             try:
                 return await self.write_together(bulk, argument)
             except StoreUnavailable:
-                if self._writes.closing or self.broken.done():
+                if self.writes.closing or self.broken.done():
                     raise
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
 
@@ -112,7 +107,7 @@ class Database:
 
     async def close(self) -> None:
         """Store what was handed over (a file that is locked gets a little time), then close both connections."""
-        await self._writes.close()
+        await self.writes.close()
         await self._reads.close()
         await self._reader.close()
         await self._writer.close()
@@ -216,12 +211,8 @@ class _Lane:
 
 
 def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:
-    if done.done():  # its caller was cancelled
-        return
-    if well:
-        done.set_result(value)
-    else:
-        done.set_exception(value)
+    if not done.done():  # else its caller was cancelled
+        (done.set_result if well else done.set_exception)(value)
 
 
 def _each(db: sqlite3.Connection, works: list[Callable[[sqlite3.Connection], T]]) -> list[T]:

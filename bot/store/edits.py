@@ -21,11 +21,8 @@ SELECT o.id, c.type, c.body, c.payload, c.sent_at
 
 def apply_to(db: sqlite3.Connection, ids: Sequence[int], now: str) -> None:
     """Do what `apply` does for messages that turns gave back: they were not to be changed meanwhile."""
-    apply(
-        db,
-        select(db, "phone_number_id, wamid", "json_each(?) CROSS JOIN outbox o ON o.id = value", (json.dumps(ids),)),
-        now,
-    )
+    given_back = "json_each(?) CROSS JOIN outbox o ON o.id = value"
+    apply(db, select(db, "phone_number_id, wamid", given_back, (json.dumps(ids),)), now)
 
 
 def apply(db: sqlite3.Connection, wamids: Sequence[Sequence[str]], now: str) -> None:

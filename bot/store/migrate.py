@@ -53,8 +53,8 @@ def check_file(path: Path) -> None:
         raise StartError(f"{path} is of an older version ({version} of {latest}): start the daemon once to renew it")
 
 
-def migrate(path: Path, now: datetime) -> list[str]:
-    """Create the file or bring it up to date, each migration in a transaction of its own; return what was applied.
+def migrate(path: Path, now: datetime) -> None:
+    """Create the file or bring it up to date, each migration in a transaction of its own.
 
     Raises StartError: not a database, written by a newer version, a migration changed since it was applied, or the
     file can't be opened or written.
@@ -70,10 +70,8 @@ def migrate(path: Path, now: datetime) -> list[str]:
         _check_history(connection, known, version)
         connection.execute("PRAGMA journal_mode = WAL")  # writes: not before the file is known to be ours
         connection.execute("PRAGMA synchronous = FULL")
-        pending = [migration for migration in known if migration.version > version]
-        for migration in pending:
+        for migration in known[version:]:
             _apply(connection, migration, now)
-        return [migration.name for migration in pending]
 
 
 @contextmanager

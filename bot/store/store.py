@@ -36,7 +36,6 @@ class Store:
         self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
-        self._settle_all = self._settle_together
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
         self.insights = Insights(database, clock, self._budget)
 
@@ -59,7 +58,7 @@ class Store:
     @property
     def trouble(self) -> str | None:
         """Why the last write failed, in words; None while all is well."""
-        return self._db.trouble
+        return self._db.writes.trouble
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
@@ -89,7 +88,7 @@ class Store:
 
     async def settle(self, lease: Lease, outcome: Outcome, *, claim: bool) -> Lease | None:
         """Store what came of a turn; with `claim`, lease the next head in the same transaction."""
-        return await self._db.keep_together(self._settle_all, (lease, outcome, claim))
+        return await self._db.keep_together(self._settle_together, (lease, outcome, claim))
 
     def _settle_together(
         self, db: sqlite3.Connection, ended: Sequence[tuple[Lease, Outcome, bool]]

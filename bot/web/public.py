@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from bot.bell import Bell
+from bot.clock import ms_since
 from bot.config import WhatsApp
 from bot.errors import StoreError
 from bot.store.store import Store
@@ -86,7 +87,7 @@ class _Webhook:
             log.warning("webhook remark", remark=remark)
         users = [f"u{user_id}" for user_id in appended.users[:MOST_USERS_IN_A_LINE]]
         figures = {"new": appended.new, "known": appended.known, "statuses": appended.statuses}
-        log.info("webhook", outcome="stored", **figures, users=users, ms=_ms_since(started))
+        log.info("webhook", outcome="stored", **figures, users=users, ms=ms_since(started))
         return web.Response()
 
     async def _read(self, request: web.Request) -> bytes:
@@ -122,12 +123,8 @@ def _refuse(started: float, status: int, reason: str) -> web.Response:
     outcome = "not stored" if status == 503 else "refused"
     # A wrong signature is the commonest mistake of a set-up: it must be seen.
     tell = log.warning if status in {401, 503} else log.info
-    tell("webhook", outcome=outcome, status=status, reason=reason, ms=_ms_since(started))
+    tell("webhook", outcome=outcome, status=status, reason=reason, ms=ms_since(started))
     response = web.Response(status=status, text=f"{reason}\n", headers=RETRY_AFTER if status == 503 else None)
     if status in {408, 413}:
         response.force_close()
     return response
-
-
-def _ms_since(started: float) -> float:
-    return round((perf_counter() - started) * 1000, 1)

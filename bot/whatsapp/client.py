@@ -2,10 +2,16 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 import aiohttp
+import structlog
 
 from bot.backoff import asked_seconds
+from bot.clock import Clock
 from bot.config import WhatsApp
 from bot.domain import Identity
 from bot.errors import Kind, ServiceError
@@ -14,6 +20,10 @@ from bot.whatsapp.codes import kind_of, pause_of
 from bot.whatsapp.signature import appsecret_proof
 from bot.whatsapp.webhook import Malformed, parse
 
+log = structlog.get_logger(__name__)
+CLOCK_OFF = timedelta(minutes=5)
+_read_date = lru_cache(1)(parsedate_to_datetime)  # the answers of a second have the same
+
 
 class GraphClient:
     """One business number at the Graph API.
@@ -21,10 +31,13 @@ class GraphClient:
     The session is the caller's; where its connector has too few connections, to wait for one looks like no answer.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, whatsapp: WhatsApp, *, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, whatsapp: WhatsApp, clock: Clock, *, timeout_seconds: float = 10.0
+    ) -> None:
         token, secret = whatsapp.access_token.get_secret_value(), whatsapp.app_secret.get_secret_value()
         self._session, self._number, self._rules = session, whatsapp.phone_number_id, whatsapp.number_rules
-        self._root = f"{whatsapp.base_url}/{whatsapp.api_version}"
+        self.clock_off: bool | None = None  # whether our clock is over 5 minutes off the API's; None: not known yet
+        self._clock, self._root = clock, f"{whatsapp.base_url}/{whatsapp.api_version}"
         signed = whatsapp.appsecret_proof and secret
         self._proof = f"?appsecret_proof={appsecret_proof(secret, token)}" if signed else ""
         self._headers = {"Authorization": f"Bearer {token}"}
@@ -83,6 +96,7 @@ class GraphClient:
                 timeout=self._timeout,
                 allow_redirects=False,  # a POST would come out as a GET
             ) as response:
+                self._compare_clocks(response.headers.get("Date", ""))
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             # Before a byte of the request left: refused, DNS, TLS, no connection in time.
@@ -100,6 +114,15 @@ class GraphClient:
         if response.status >= 300 or "error" in answer:
             raise _refusal(section(answer, "error"), response)
         return answer
+
+    def _compare_clocks(self, date: str) -> None:
+        with suppress(TypeError, ValueError):  # no date, or one without a zone
+            ahead = self._clock.now() - _read_date(date)
+            off = abs(ahead) > CLOCK_OFF
+            if off and not self.clock_off:
+                mend = "set it (timedatectl), then restart the bot; until then no question is too old"
+                log.error("this machine's clock is wrong", ahead_seconds=round(ahead.total_seconds()), mend=mend)
+            self.clock_off = off
 
 
 def rewrite(number: str, rules: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ class Bare:
     """Parse a webhook, show "typing…", ask the model, send the answer; forget everything but the last words."""
 
     def __init__(self, config: Config, session: Any, answered: "Synchronized[int]", told: "Synchronized[int]") -> None:
-        self._graph = GraphClient(session, config.whatsapp)
+        self._graph = GraphClient(session, config.whatsapp, Clock())
         self._handler = daemon._openai_handler(config, Clock())
         self._history: dict[str, list[Utterance]] = defaultdict(list)
         self._slots = asyncio.Semaphore(CONCURRENCY)

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from bot.clock import Clock
 from bot.config import WhatsApp
 from bot.domain import Identity
 from bot.emulator import Emulator, Settings, StatusPlan
@@ -49,7 +50,7 @@ def client_of(session: aiohttp.ClientSession, base_url: str, **changed: Any) -> 
         "number_rules": RULES,
     }
     seconds = changed.pop("timeout_seconds", 2.0)
-    return GraphClient(session, WhatsApp(**{**settings, **changed}), timeout_seconds=seconds)
+    return GraphClient(session, WhatsApp(**{**settings, **changed}), Clock(), timeout_seconds=seconds)
 
 
 @pytest.fixture
@@ -345,3 +346,27 @@ async def test_a_kept_connection_that_the_server_closed_is_never_tried_twice(ses
 def test_a_client_shows_no_secret(session: aiohttp.ClientSession) -> None:
     """Neither its repr nor that of its parts that a traceback may print."""
     assert TOKEN not in repr(client_of(session, "http://127.0.0.1:1"))
+
+
+@pytest.mark.parametrize(("ahead", "off"), [(-400, True), (-200, False), (0, False), (200, False), (400, True)])
+async def test_the_date_of_an_answer_tells_whether_our_clock_is_wrong(
+    client: GraphClient, emulator: Emulator, ahead: int, off: bool
+) -> None:
+    """By more than five minutes, in either direction; nothing is known before the first answer."""
+    emulator.settings.clock_offset_seconds = ahead
+    assert client.clock_off is None
+    await client.phone_number()
+    assert client.clock_off is off
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Tue, 24 Nov 2026 10:00:00 -0000"])
+async def test_an_answer_without_a_date_says_nothing_of_our_clock(session: aiohttp.ClientSession, date: str) -> None:
+    """Nor does one that can't be read."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"id": "1"}, headers={"Date": date})
+
+    async with serving(answer) as address:
+        client = client_of(session, address)
+        await client.phone_number()
+        assert client.clock_off is None

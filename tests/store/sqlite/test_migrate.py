@@ -127,8 +127,8 @@ async def test_a_fresh_file_is_made_whatever_its_name(tmp_path: Path, clock: Fak
 def test_each_migration_is_recorded_with_its_checksum(path: Path) -> None:
     """And applied once."""
     known = migrate.known_migrations()
-    assert migrate.migrate(path, START) == [migration.name for migration in known]
-    assert migrate.migrate(path, START) == []
+    for _ in range(2):
+        migrate.migrate(path, START)
     assert rows(path, "SELECT version, name, checksum, applied_at FROM migrations") == [
         (migration.version, migration.name, migration.checksum, "2026-11-24T10:00:00.000Z") for migration in known
     ]
@@ -151,7 +151,7 @@ def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.Mon
     later_migrations(
         monkeypatch, "ALTER TABLE users ADD COLUMN mood TEXT", "UPDATE users SET mood = 'good'; -- a comment"
     )
-    assert len(migrate.migrate(path, START)) == 2
+    migrate.migrate(path, START)
     assert rows(path, "SELECT phone, mood FROM users") == [("5215550001", "good")]
 
 
