@@ -1,4 +1,4 @@
-"""What edits and revokes do: they change or cancel a message that still waits. For use inside a write."""
+"""What edits and revokes do: they change or cancel a message that waits, or may be retried. For use inside a write."""
 
 import json
 import sqlite3
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from bot.store import replies
 from bot.store.rows import select
 
-# Whoever knows a wamid: only its author changes it, and only while nothing is planned for it. A revoke comes first,
-# then the newest edit. The plus keeps SQLite from looking through all that a person ever wrote.
+# Whoever knows a wamid: only its author changes it, and only while nothing of an answer is planned for it. A revoke
+# comes first, then the newest edit. The plus keeps SQLite from looking through all that a person ever wrote.
 _CHANGES = f"""
 SELECT o.id, c.type, c.body, c.payload, c.sent_at
   FROM json_each(?) CROSS JOIN outbox c ON c.phone_number_id = value ->> 0 AND c.target_wamid = value ->> 1
        CROSS JOIN outbox o
     ON o.wamid = c.target_wamid AND o.phone_number_id = c.phone_number_id AND +o.user_id = +c.user_id
- WHERE o.state = 'pending' AND NOT EXISTS
-       (SELECT 1 FROM replies r WHERE r.outbox_id = o.id AND {replies.IN_PLAN})
+ WHERE o.state IN ('pending', 'failed') AND NOT EXISTS (SELECT 1 FROM replies r
+       WHERE r.outbox_id = o.id AND {replies.IN_PLAN} AND (r.kind = 'answer' OR o.state = 'pending'))
  ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC"""
 
 

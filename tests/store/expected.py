@@ -117,7 +117,7 @@ class Expected:
     def change(self, name: str) -> None:
         """A revoke, or the newest edit, of its author counts while nothing of the answer is planned."""
         original = self.named(name)
-        if original is None or original.state != "pending" or original.planned:
+        if original is None or original.state not in ("pending", "failed") or original.planned:
             return
         changes = [m for m in self.said if m.target == name and m.who is original.who]
         if any(m.kind == "revoke" for m in changes):

@@ -1,6 +1,6 @@
 """Edits and revokes: they change or cancel what still waits, and are never answered themselves."""
 
-from bot.domain import Batch, Identity, Released, Retry
+from bot.domain import Batch, Failed, Identity, Released, Retry
 from tests.store.desk import Desk, edit, message, revoke, words
 
 ANA, BEN = "5215550001", "5215550002"
@@ -115,6 +115,19 @@ async def test_a_decided_message_is_not_changed(desk: Desk) -> None:
     await desk.arrive(edit(ANA, "v1", "v2", 60), revoke(ANA, "v1", 90))
     assert await desk.states(ANA) == {"v1": "done", "v2": "ignored", "": "ignored"}
     assert (await desk.depth(), await desk.claim()) == (0, [])
+
+
+async def test_what_failed_is_changed_too_as_it_may_be_retried(desk: Desk) -> None:
+    """Its apology is no answer: a retry asks with the new words, and what was taken back can't be retried."""
+    for n, who in enumerate((ANA, BEN)):
+        await desk.say(who, f"v{n}")
+        lease = await desk.lease()
+        await desk.plan(lease, "sorry", kind="apology")
+        await desk.settle(lease, Failed("the model refuses it"))
+    await desk.arrive(edit(ANA, "v0", "better", 60), revoke(BEN, "v1", 60))
+    assert (await desk.states(BEN))["v1"] == "cancelled"
+    assert await desk.store.retry(None, who="test") == 1
+    assert await desk.queue(ANA) == ["better"]
 
 
 async def test_a_change_of_an_unknown_message_waits_for_it_and_hurts_nobody(desk: Desk) -> None:
