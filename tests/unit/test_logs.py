@@ -233,11 +233,11 @@ def test_handlers_from_before_do_not_say_it_twice(stream: io.StringIO) -> None:
         (f"Bearer {SECRET}", "Bearer [secret]"),
         ("EAAGm0PX4ZCps%2FBA%3D%3D", "[secret]"),
         (PermissionError(f"bad token {SECRET}"), "bad token [secret]"),
-        ({"headers": {"Authorization": SECRET}}, "{'headers': {'Authorization': '[secret]'}}"),
+        ({"headers": {"Authorization": SECRET}}, {"headers": {"Authorization": "[secret]"}}),
     ],
     ids=["whole", "part", "in a URL", "exception", "nested"],
 )
-def test_a_secret_is_replaced_wherever_it_stands(stream: io.StringIO, value: object, shown: str) -> None:
+def test_a_secret_is_replaced_wherever_it_stands(stream: io.StringIO, value: object, shown: object) -> None:
     """Whole values, parts of values, what is written in a URL, and what stands deep in other objects."""
     logs.configure(stream=stream, environ={}, secrets=["other", SECRET, ""])
     log.info("call", value=value, fine=1)
