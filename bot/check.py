@@ -19,6 +19,7 @@ NO_RIGHT = "The access token may not use this number: it wants whatsapp_business
 NO_NUMBER = "No such number for this token: copy the phone number ID (not the phone number) from the app's API setup."
 NO_ANSWER = "WhatsApp gave no usable answer: look at the network and at whatsapp.base_url."
 WRONG_SECRET = "The app secret is another app's: mend BOT_WHATSAPP__APP_SECRET or set whatsapp.appsecret_proof = false."
+WRONG_CLOCK = "This machine's clock is over 5 minutes off WhatsApp's: set it (timedatectl), then restart the bot."
 UNSIGNED = "The app wants each call signed: set whatsapp.appsecret_proof = true."
 GRAPH_CODES = {"190": NO_TOKEN, "": NO_ANSWER, "33": NO_NUMBER, "100": NO_NUMBER, "803": NO_NUMBER}
 GRAPH_CODES |= dict.fromkeys(["3", "10", "131005", *map(str, range(200, 300))], NO_RIGHT)
@@ -66,7 +67,8 @@ async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) ->
     name = f"{number.get('display_phone_number', '?')} as “{number.get('verified_name', '?')}”"
     signed = ", and the app secret belongs to the token's app" if whatsapp.appsecret_proof else ""
     known = Finding(True, f"WhatsApp knows the number {name}, the token may use it{signed}.")
-    return [known, await _check_subscription(whatsapp.waba_id, graph)]
+    wrong = [Finding(False, WRONG_CLOCK)] * bool(graph.clock_off)
+    return [known, *wrong, await _check_subscription(whatsapp.waba_id, graph)]
 
 
 async def _check_subscription(waba_id: str, graph: GraphClient) -> Finding:

@@ -62,6 +62,14 @@ async def test_when_all_is_well_each_question_says_so(emulator: Emulator) -> Non
     assert "gpt-5.4-mini answered" in findings[2][1]
 
 
+async def test_a_clock_that_is_wrong_is_told(emulator: Emulator) -> None:
+    """By the date of WhatsApp's own answer."""
+    emulator.settings.clock_offset_seconds = -3600
+    findings = await found(config_of(emulator))
+    assert [good for good, _ in findings] == [True, False, True, True]
+    assert "clock is over 5 minutes off" in findings[1][1]
+
+
 async def test_the_secret_of_another_app_is_told_from_a_wrong_token(emulator: Emulator) -> None:
     """Code 100 that speaks of appsecret_proof says both ways to mend it."""
     findings = await found(config_of(emulator, app_secret=SecretStr("another-apps-secret")))
