@@ -1,8 +1,11 @@
-"""Keep the developer's own settings out of the tests."""
+"""Keep the developer's own settings out of the tests, and each test's logging out of the next."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +14,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("BOT_", "OPENAI_")) or name in {"CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"}:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that a test runs in this process sets logging up as a process of its own would."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
