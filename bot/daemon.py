@@ -21,7 +21,7 @@ from bot.clock import Clock
 from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
-from bot.janitor import keep_house
+from bot.janitor import keep_house, tell_reasons
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
 from bot.store.inbox import Door
@@ -81,6 +81,7 @@ class Daemon:
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             scheduler = self._scheduler(store, graph, handler, bell, deaf=await store.listening())
             await stack.enter_async_context(_owned(keep_house(store, self._clock, config.store.keep_days)))
+            await stack.enter_async_context(_owned(tell_reasons(store, self._clock)))
             scheduler.start()
             del self.reasons["start"]
             notify("READY=1")

@@ -1,14 +1,16 @@
-"""What has to be done now and then: note that webhooks can arrive, take out what is old."""
+"""What has to be done now and then: note that webhooks can arrive, prune, say in the log why nobody is answered."""
 
 import structlog
 
 from bot.clock import Clock
+from bot.errors import StoreError
 from bot.store.store import Store
 
 log = structlog.get_logger(__name__)
 ROUND_SECONDS = 15.0  # well under the minute after which the daemon counts as having been deaf
 PRUNE_EVERY_ROUNDS = 240
 PRUNE_BATCH = 500
+WATCH_SECONDS = 1.0
 
 
 async def keep_house(store: Store, clock: Clock, keep_days: int) -> None:
@@ -30,3 +32,20 @@ async def _prune(store: Store, clock: Clock, keep_days: int) -> None:
         await clock.sleep(0.1)
     if total:
         log.info("pruned", messages=total)
+
+
+async def tell_reasons(store: Store, clock: Clock) -> None:
+    """Say in the log, within a second or so, why nobody is answered any more and when everybody is again."""
+    told: list[str] = []
+    while True:
+        try:
+            reasons = await store.insights.reasons()
+        except StoreError:  # the store tells that itself
+            reasons = told
+        for reason in reasons:
+            if reason not in told:
+                log.error("not answering", reason=reason)
+        if told and not reasons:
+            log.info("answering again")
+        told = reasons
+        await clock.sleep(WATCH_SECONDS)

@@ -72,6 +72,7 @@ class Turn:
         now, limits, replies, openai = self._clock.now(), self._config.limits, self._config.replies, self._config.openai
         standing = await self._store.standing(lease.messages[0].id, openai.history_messages, openai.history_characters)
         if 0 < limits.answers_per_user_per_hour <= standing.answers_hour:
+            log.error("user paused", user=f"u{lease.user_id}", limit="answers_per_user_per_hour")
             return Released(pause=True, error="limit_per_hour")
         if 0 < limits.answers_per_user_per_day <= standing.answers_day:
             if standing.limited_at and now - standing.limited_at < timedelta(days=1):

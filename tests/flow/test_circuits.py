@@ -33,6 +33,8 @@ async def assert_nothing_is_lost(world: World, service: str, fault: int) -> None
     status, ready = await world.get("/readyz")
     assert status == 503
     assert ("the model" if service == "model" else "WhatsApp") in ready["reasons"][0]
+    ((reason,), what) = ready["reasons"], "not answering"
+    assert await world.eventually(lambda: world.logged(what, reason=reason, log_level="error"))
     emu.faults.remove(fault)
     assert (await world.post(f"/api/circuits/{service}/try"))[0] == 200
     assert sorted(await world.sent(3)) == sorted(
@@ -40,6 +42,8 @@ async def assert_nothing_is_lost(world: World, service: str, fault: int) -> None
     )
     await world.settled("done", "done", "done")
     assert await world.get("/readyz") == (200, {"ready": True})
+    await world.eventually(lambda: world.logged("answering again"))
+    assert len(world.logged(what)) == 1
     assert (await world.post(f"/api/circuits/{service}/try"))[0] == 409
 
 

@@ -90,6 +90,8 @@ async def test_who_writes_too_much_in_an_hour_is_paused_and_it_is_logged(world: 
         (line,) = await world.eventually(lambda: world.logged("turn", error="limit_per_hour"))
         _, found = await world.get("/api/users/u1")
         assert (line["log_level"], line["user"]) == ("warning", "u1")
+        (told,) = world.logged("user paused")
+        assert (told["log_level"], told["user"], told["limit"]) == ("error", "u1", "answers_per_user_per_hour")
         assert (found["user"]["state"], found["user"]["depth"]) == ("paused", 2)
         await world.emu.say(world.bea, "hello")
         await world.sent(1, world.bea)
