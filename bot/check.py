@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from bot.clock import Clock
 from bot.config import Config, OpenAI, WhatsApp
 from bot.domain import Message, Question
-from bot.errors import ServiceError
+from bot.errors import Kind, ServiceError
 from bot.model.handler import OpenAIHandler
 from bot.whatsapp.client import GraphClient
 
@@ -112,7 +112,8 @@ async def check_model(openai: OpenAI) -> Finding:
         await handler.answer(Question("check", (greeting,), (), None))
     except ServiceError as error:
         meaning = f"{openai.model} at {openai.base_url} gives no answer: {error.reason}"
-        return Finding(False, f"{meaning}. Look at OPENAI_API_KEY, openai.model, openai.base_url and openai.api.")
+        look = "the network and" if error.kind is Kind.DOWN else "OPENAI_API_KEY, openai.model, openai.api and"
+        return Finding(False, f"{meaning}. Look at {look} openai.base_url.")
     finally:
         await handler.close()
     return Finding(True, f"{openai.model} answered a question.")

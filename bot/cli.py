@@ -82,6 +82,7 @@ def check(path: Path, *, online: bool) -> None:
     if online:
         from bot.check import check_online
 
+        logs.configure(level="critical")
         findings = asyncio.run(check_online(config))
         for finding in findings:
             click.echo(f"{MARKS[finding.good]}  {finding.text}")
@@ -92,7 +93,7 @@ def check(path: Path, *, online: bool) -> None:
 def status(path: Path) -> None:
     """Show the queue: what waits, who waits, what failed, what is paused or refused."""
     config = load(path)
-    click.echo("\n".join(_on_store(config, lambda store, _: status_lines(store.insights, config.store.path))))
+    click.echo("\n".join(_on_store(config, lambda store, _: status_lines(store, config.store.path))))
 
 
 @_command
@@ -135,11 +136,11 @@ def resume(path: Path, user: str | None, *, every: bool, skip: bool) -> None:
 
 @_command
 @click.argument("user", required=False)
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Don't ask, as it does on a terminal.")
 def clear(path: Path, user: str | None, *, yes: bool) -> None:
     """Cancel what waits of USER; without USER, of everybody. The messages stay in the database, unanswered."""
-    if user is None and not yes and sys.stdin.isatty():
-        click.confirm("Cancel everything that waits, of every user?", abort=True)
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Cancel everything that waits, of {user or 'every user'}?", abort=True)
     _, messages = _on_store(load(path), lambda store, user_id: store.clear(user_id, who=WHO), user)
     click.echo(f"Waiting messages cancelled: {messages}.")
 
@@ -152,7 +153,7 @@ def _one_of(user: str | None, *, every: bool) -> str | None:
 
 def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]], user: str | None = None) -> T:
     """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
-    logs.configure(level="error")
+    logs.configure(level="critical")  # what goes wrong is said in a sentence
 
     async def whole() -> T:
         store = await Store.open_existing(config.store.path, clock=Clock(), budget=Budget.of(config))

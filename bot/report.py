@@ -6,31 +6,38 @@ from typing import Any
 
 from bot.clock import age, readable
 from bot.store.insights import Insights
+from bot.store.store import Store
 
 MOST_USERS = 20
 LONGEST_BODY = 300
+OVER_LIMIT = "limit_per_hour"  # who paused a user whom limits.answers_per_user_per_hour stopped
 
 
-async def status_lines(insights: Insights, database: Path) -> list[str]:
+async def status_lines(store: Store, database: Path) -> list[str]:
     """Describe the queue: the state in words, what waits, who waits, what failed."""
+    insights, runs = store.insights, daemon_runs(database)
     stats = await insights.queue_stats()
-    reasons = await insights.reasons()
+    await store.try_writing()
+    reasons = [f"the file can't be written: {store.trouble}"] * bool(store.trouble) + await insights.reasons()
     state = "Not answering:" if reasons else "Answering."
-    if not daemon_runs(database):
+    if not runs:
         state = "The daemon is not running: what waits is answered once it runs."
     lines = [state, *(f"  {_safe(readable(reason))}" for reason in reasons), ""]
     lines += [readable(circuit["next_try"]) for circuit in await insights.circuits()]
+    leased = stats["leased"] if runs else 0
     lines.append(
-        f"Waiting: {stats['totalMessages']} (being answered: {stats['leased']}), of users: {stats['activeUsers']}. "
+        f"Waiting: {stats['totalMessages']} (being answered: {leased}), of users: {stats['activeUsers']}. "
         f"Failed: {stats['failed']}{' (bot failures lists them)' if stats['failed'] else ''}."
     )
     found = await insights.users(MOST_USERS)
     users = [user for user in found["users"] if user["depth"] or user["failed"] or user["paused"]]
     if users:
-        lines += ["", "user    waiting   oldest failed  state     who"]
+        lines += ["", "user    waiting   oldest failed  state      who"]
     for user in users:
         figures = f"{user['user_id']:<8}{user['depth']:>7}{age(user['oldest_age_seconds']):>9}{user['failed']:>7}"
-        lines.append(f"{figures}  {user['state'].replace('leased', 'answering'):<9} {_who(user)}")
+        state = user["state"].replace("leased", "answering" if runs else "waiting")
+        state = "over limit" if user["paused_by"] == OVER_LIMIT else state
+        lines.append(f"{figures}  {state:<10} {_who(user)}")
     if stats["activeUsers"] > len(users):
         lines.append(f"… of {stats['activeUsers']} users who wait; the status page shows them all.")
     return lines

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bot.clock import stamp
 from bot.errors import StartError
+from bot.store.damage import unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)) as connection:
             yield connection
     except sqlite3.Error as error:
-        raise StartError(f"{path} can't be opened as the bot's database: {error}") from error
+        raise StartError(f"{path} can't be opened as the bot's database: {unavailable(error, path)}") from error
 
 
 def _is_closed(path: Path) -> bool:

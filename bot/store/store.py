@@ -2,13 +2,16 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
 from bot.domain import Appended, Batch, Lease, Outcome, Part, Receipt, Service
+from bot.errors import StoreUnavailable
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
+from bot.store.damage import touch
 from bot.store.db import Database
 from bot.store.insights import Insights
 
@@ -59,6 +62,11 @@ class Store:
     def trouble(self) -> str | None:
         """Why the last write failed, in words; None while all is well."""
         return self._db.writes.trouble
+
+    async def try_writing(self) -> None:
+        """Write without changing anything, so that `trouble` says how it is now."""
+        with suppress(StoreUnavailable):
+            await self._db.write(touch, give_up_seconds=1.0)
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""

@@ -121,7 +121,8 @@ class GraphClient:
             off = abs(ahead) > CLOCK_OFF
             if off and not self.clock_off:
                 mend = "set it (timedatectl), then restart the bot; until then no question is too old"
-                log.error("this machine's clock is wrong", ahead_seconds=round(ahead.total_seconds()), mend=mend)
+                way, seconds = "behind" if ahead < -ahead else "ahead", round(abs(ahead).total_seconds())
+                log.error(f"this machine's clock is {way}", seconds=seconds, mend=mend)
             self.clock_off = off
 
 

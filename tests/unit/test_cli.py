@@ -2,17 +2,17 @@
 
 import asyncio
 import fcntl
-import logging
 import os
 import re
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from bot import __version__
@@ -30,18 +30,6 @@ SECRETS = {
     "BOT_WHATSAPP__VERIFY_TOKEN": "verify",
     "OPENAI_API_KEY": "sk-key",
 }
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """The commands set up logging for their process; the other tests of this one get theirs back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -255,7 +243,7 @@ def test_status_knows_whether_the_daemon_runs_and_why_it_does_not_answer(folder:
         output = bot(folder, "status").output
     assert output.startswith("Not answering:\n")
     assert "Incorrect API key" in output
-    assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC\.", output)
+    assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC; bot check", output)
     assert "everything is paused since" in output
     with (folder / "bot.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no command holds on to it
@@ -271,11 +259,25 @@ def test_status_speaks_of_answering_and_of_no_time_that_has_passed(folder: Path)
         await store.try_circuit("model", who="test")
 
     with_store(folder, answering)
-    output = bot(folder, "status").output
-    assert re.search(rf"^u1 .* answering Ana \+{ANA}$", output, re.MULTILINE)
+    assert re.search(rf"^u1 .* waiting +Ana \+{ANA}$", bot(folder, "status").output, re.MULTILINE)  # nobody is there
+    with (folder / "bot.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        output = bot(folder, "status").output
+    assert re.search(rf"^u1 .* answering +Ana \+{ANA}$", output, re.MULTILINE)
     assert "leased" not in output
-    assert "The model is tried again with the next message.\n" in output
+    assert "The model is tried again with the next message; bot check --online may tell more.\n" in output
     assert "message 1 is being answered: only" in bot(folder, "retry", "1").stderr
+
+
+def test_status_says_when_the_file_can_not_be_written(folder: Path) -> None:
+    """As /readyz does: it is tried, for the daemon can't note it in a file that takes nothing."""
+    with_store(folder, _some)
+    with (folder / "bot.db.lock").open("w") as lock, closing(sqlite3.connect(folder / "bot.db")) as other:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other.execute("BEGIN IMMEDIATE")
+        result = bot(folder, "status")
+    assert result.output.startswith("Not answering:\n  the file can't be written: another program holds")
+    assert result.stderr == ""
 
 
 def test_failures_are_listed_with_their_ids_and_reasons(folder: Path) -> None:
