@@ -59,8 +59,10 @@ SELECT depth AS totalMessages, (SELECT count(*) FROM users WHERE depth > 0) AS a
        (SELECT {_OLDEST} FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
   FROM control"""
 _CIRCUITS = """
-SELECT service, reason, code, opened_at, probe_at, iif(service = 'graph', 'WhatsApp', 'The model')
-       || ' is tried again ' || iif(probe_at > :now, 'at ' || probe_at, 'with the next message') || '.' AS next_try
+SELECT service, reason, code, opened_at, probe_at,
+       iif(service = 'graph', 'WhatsApp', 'The model') || ' is tried again '
+       || iif(probe_at > :now, 'at ' || probe_at, 'with the next message')
+       || '; bot check --online may tell more.' AS next_try
   FROM circuits WHERE state = 'open'"""
 
 _REASONS = """
@@ -156,7 +158,7 @@ def _find(db: sqlite3.Connection, known_as: str) -> int:
         query, ids = "SELECT id FROM users WHERE id = ?", [known_as[1:]]
     row = db.execute(query, ids).fetchone() if known_as.isprintable() else None  # a lone surrogate can't be asked for
     if row is None:
-        raise NotFound("there is no such user: u17, a phone number or a business-scoped id")
+        raise NotFound("there is no such user; write u17, a phone number or a business-scoped id")
     return int(row[0])
 
 

@@ -52,7 +52,10 @@ def pause(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
 
 
 def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str, *, skip: bool) -> tuple[int, int]:
-    """Answer somebody, or (None) everybody, again; `skip` cancels what waits. Returns users, messages skipped."""
+    """Answer somebody, or (None) everybody, again; `skip` cancels what waits of them. Returns users, messages skipped.
+
+    Who is paused alone stays so, and keeps what waits.
+    """
     _, skipped = _cancel(db, user_id, "skipped", now) if skip else (0, 0)
     users = _concerned(db, user_id)
     if user_id is None:
@@ -85,6 +88,8 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: str) -
 
 def _cancel(db: sqlite3.Connection, user_id: int | None, error: str, now: datetime) -> tuple[int, int]:
     of_user = "" if user_id is None else " AND user_id = :user"
+    if user_id is None and error == "skipped":
+        of_user = " AND user_id NOT IN (SELECT id FROM users WHERE paused_at IS NOT NULL)"
     values = {"user": user_id, "error": error, "now": stamp(now)}
     users = db.execute(
         f"SELECT count(DISTINCT user_id) FROM outbox WHERE state = 'pending'{of_user}", values

@@ -17,8 +17,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 # `?done=` carries a word and figures only, so that a link from elsewhere can't put words into the page's mouth.
 DONE = {
     "retried": "Failed messages that are back in the queue: {0}.",
-    "paused": "Paused. Users concerned: {0}.",
-    "resumed": "Resumed. Users concerned: {0}; messages skipped: {1}.",
+    "paused": "Paused.",
+    "resumed": "Resumed. Messages skipped: {1}.",
     "cleared": "Waiting messages cancelled: {1}, of users: {0}.",
     "trying": "The next message tries the service again.",
 }
@@ -66,8 +66,10 @@ class Page:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
         if named := request.match_info.get("user_id"):
             user = (await self._insights.user(named))["user"]
-            return self.draw("clear.html", user=user, waiting=user["depth"] - (user["state"] == "leased"))
-        return self.draw("clear.html", user=None, waiting=(await self._insights.queue_stats())["pending"])
+            waiting = user["depth"] - (user["state"] == "leased")
+            return self.draw("clear.html", user=user, waiting=waiting, paused=user["paused"])
+        stats = await self._insights.queue_stats()
+        return self.draw("clear.html", user=None, waiting=stats["pending"], paused=stats["paused"])
 
     def draw(self, name: str, status: int = 200, **values: Any) -> web.Response:
         """Draw a template; `error.html` wants a `reason`."""

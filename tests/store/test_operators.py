@@ -87,6 +87,16 @@ async def test_everything_can_be_resumed_and_skipped(desk: Desk) -> None:
     assert (await desk.depth(), await desk.claim()) == (0, [])
 
 
+async def test_who_is_paused_alone_keeps_what_waits_when_everybody_skips(desk: Desk) -> None:
+    """They aren't resumed either."""
+    await desk.say(ANA, "a")
+    await desk.say(BEN, "b")
+    await desk.store.pause(await desk.id_of(ANA), who=WHO)
+    await desk.store.pause(None, who=WHO)
+    assert (await desk.store.resume(None, skip=True, who=WHO))[1] == 1
+    assert (await desk.states(ANA), await desk.states(BEN)) == ({"a": "pending"}, {"b": "cancelled"})
+
+
 async def test_clear_cancels_what_waits_of_one_person(desk: Desk) -> None:
     """The rows stay; the one that is being answered goes on; others are not touched."""
     await desk.say(ANA, "a1", "a2", "a3")

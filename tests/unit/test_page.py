@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from bot.clock import age, readable
-from bot.domain import Batch, Done, Identity, Inbound
+from bot.domain import Batch, Done, Identity, Inbound, Released
 from bot.store.replies import Plan
 from bot.store.store import Store
 from bot.web.page import TEMPLATES, Page
@@ -117,7 +117,7 @@ async def test_a_refusing_service_is_named_and_can_be_tried(page: Drawn) -> None
     outline = Outline(html)
     said = r"Not answering: the model can&#39;t be used since \d\d \w{3} [\d:]{8} UTC: 401: Incorrect API key"
     assert re.fullmatch(said, headline(html))
-    assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC\.", outline.words)
+    assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC; bot check", outline.words)
     assert ("Try now", "/api/circuits/model/try") in outline.buttons
 
 
@@ -125,7 +125,7 @@ async def test_a_try_that_is_due_is_not_promised_for_a_time_that_has_passed(page
     """It comes with whatever message is next: where nothing waits, nothing is tried."""
     await refuse(page.store)
     await page.store.try_circuit("model", who="test")
-    assert "The model is tried again with the next message." in Outline(await page.status()).words
+    assert "The model is tried again with the next message; bot check" in Outline(await page.status()).words
 
 
 async def test_every_time_names_its_zone(page: Drawn) -> None:
@@ -209,7 +209,7 @@ async def test_no_page_has_scripts_styles_or_anything_from_elsewhere(page: Drawn
         for _, attributes in outline.tags:
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             for target in (attributes.get("href"), attributes.get("action")):
-                assert target is None or re.match("/[^/]|/$|data:,$", target)
+                assert target is None or re.match("/[^/]|/$|data:,$|#failures$", target)
         assert ("html", {"lang": "en"}) in outline.tags
 
 
@@ -217,7 +217,7 @@ async def test_no_page_has_scripts_styles_or_anything_from_elsewhere(page: Drawn
     ("done", "told"),
     [
         ("retried-3", "back in the queue: 3"),
-        ("paused-1", "Users concerned: 1"),
+        ("paused-1", "Paused."),
         ("resumed-2-5", "skipped: 5"),
         ("cleared-1-4", "cancelled: 4"),
         ("trying-1", "tries the service again"),
@@ -269,6 +269,25 @@ async def test_clearing_asks_first_and_counts_what_it_would_cancel(page: Drawn) 
     assert headline(await page.clear()) == "Cancel 2 waiting messages of everybody?"
     assert Outline(await page.clear("u1")).buttons == [("Cancel them", "/api/users/u1/clear")]
     assert Outline(await page.clear()).buttons == [("Cancel them", "/api/clear")]
+
+
+async def test_who_is_paused_may_be_resumed_without_what_waits(page: Drawn) -> None:
+    """Behind the same question: it can't be taken back either."""
+    await wait(page.store, ANA, "one")
+    await page.store.pause(1, who="test")
+    assert "/api/users/u1/resume" in [action for _, action in Outline(await page.user("u1")).buttons]
+    assert ("Cancel them and resume", "/api/users/u1/resume") in Outline(await page.clear("u1")).buttons
+    await page.store.pause(None, who="test")
+    assert ("Cancel them and resume", "/api/resume") in Outline(await page.clear()).buttons
+
+
+async def test_a_limit_that_paused_somebody_is_named(page: Drawn) -> None:
+    """Not a pause like any other: nobody pressed a button."""
+    await wait(page.store, ANA, "one")
+    lease_ = await lease(page.store)
+    await page.store.settle(lease_, Released(pause=True, error="limit_per_hour"), claim=False)
+    for html in (await page.status(), await page.user("u1")):
+        assert "paused: too many answers in an hour" in html
 
 
 def test_every_template_is_drawn_by_a_test_here() -> None:
