@@ -175,6 +175,8 @@ def test_slashes_at_the_end_of_addresses_and_the_plus_of_numbers_are_dropped(rea
     assert config.server.public_url == "https://bot.example.com"
     assert config.openai.base_url == "http://127.0.0.1:11434/v1"
     assert config.limits.deny == ("34600",)
+    for slip in ("https://bot.example.com/webhook", "https://bot.example.com/webhook/"):
+        assert read(f'[server]\npublic_url = "{slip}"\n').server.public_url == "https://bot.example.com"
 
 
 def test_a_byte_order_mark_and_carriage_returns_are_no_mistake(tmp_path: Path) -> None:

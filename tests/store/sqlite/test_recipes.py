@@ -106,10 +106,10 @@ async def test_retry(ana: Desk, path: Path) -> None:
 
 async def test_retry_what_failed_today_for_one_reason(ana: Desk, path: Path) -> None:
     """By the machine's own day; other errors stay."""
-    await failed(ana)
+    await failed(ana, "the model gave no answer in time")
     await ana.settle(await ana.lease(), Failed("content filter"))
     by_hand(path, "UPDATE outbox SET finished_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE state = 'failed'")
-    by_hand(path, the_one("LIKE '%timeout%'"))
+    by_hand(path, the_one("LIKE '%in time%'"))
     assert await ana.states(ANA) == {"seventh": "pending", "eighth": "failed", "ninth": "pending"}
 
 
