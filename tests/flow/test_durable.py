@@ -90,6 +90,30 @@ async def test_no_200_leaves_before_its_commit(world: World, gate: Gate) -> None
         await world.sent(1)
 
 
+async def test_no_part_leaves_before_the_commit_that_marks_it(world: World, gate: Gate) -> None:
+    """Whichever COMMIT has not returned: a start after a crash would take for unsent what is not marked on disk."""
+    emu = world.emu
+    emu.settings.statuses = StatusPlan(names=())
+    emu.model.script.append("word " * 1000)
+    async with world.running() as bot:
+        gate.reached.clear()
+        gate.open.clear()
+        said = asyncio.create_task(emu.say(world.ana, "hi"))
+        while not world.rows("SELECT 1 FROM outbox WHERE state = 'done'"):
+            assert await asyncio.to_thread(gate.reached.wait, 5)
+            for _ in range(30):  # the loop turns meanwhile, often enough for a send to leave
+                async with world.http.get(f"{bot.public_url}/healthz") as alive:
+                    assert alive.status == 200
+            ((marked,),) = world.rows("SELECT coalesce(sum(tries), 0) FROM replies")
+            assert len(emu.log.of("graph.send")) <= marked
+            gate.reached.clear()
+            gate.open.set()  # for the one that waits
+            gate.open.clear()
+        gate.open.set()
+        await said
+    assert [len(words.split()) for words in emu.sends()] == [800, 200]
+
+
 async def test_no_200_leaves_while_somebody_holds_the_write_lock(world: World) -> None:
     """It waits, is stored, and answered."""
     async with world.running():

@@ -1,11 +1,12 @@
 """The machine's clock is put right, or wrong, while the daemon is down: nobody waits for it, nothing is early."""
 
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 
 from bot.domain import Done, InDoubt, Released, Retry
-from bot.store.replies import PairLimit, Permit, Wait
+from bot.store.replies import PairLimit, Permit, Plan, Wait
 from tests.clock import FakeClock
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message, words
@@ -113,6 +114,40 @@ async def test_the_limits_count_an_hour_once(desk: Desk, open_desk: OpenDesk) ->
     assert (await again.standing(ANA)).answers_hour == 1
     again.tick(HOUR)
     assert (await again.standing(ANA)).answers_hour == 0
+
+
+async def test_who_was_served_just_before_the_step_goes_on_with_what_waits_for_longer(
+    desk: Desk, open_desk: OpenDesk
+) -> None:
+    """Nothing of the message itself lies in the future: it came hours before, its person's last turn ended just now."""
+    await desk.say(ANA, "a1", "a2")
+    desk.tick(2 * HOUR)
+    await desk.settle(await desk.lease(), Done())
+    again, _ = await restart(desk, open_desk, -HOUR)
+    assert words(await again.claim()) == ["a2"]
+
+
+@pytest.mark.parametrize("notice", ["noticed_at", "limited_at"])
+async def test_a_notice_is_no_further_away_than_it_was(
+    desk: Desk, open_desk: OpenDesk, notice: Literal["noticed_at", "limited_at"]
+) -> None:
+    """Ten minutes are ten minutes, not an hour and ten."""
+    await desk.say(ANA, "a")
+    await desk.store.plan(Plan(await desk.lease(), "notice", ["can't read"], notice=notice))
+    again, _ = await restart(desk, open_desk, -HOUR)
+    assert getattr(await again.standing(ANA), notice) == again.clock.now()
+
+
+async def test_the_limits_count_from_a_resume_that_a_faster_clock_noted(desk: Desk, open_desk: OpenDesk) -> None:
+    """Or two bots in a loop would go on for an hour without any limit."""
+    await desk.say(ANA, "a")
+    user = await desk.id_of(ANA)
+    await desk.store.pause(user, who="test")
+    await desk.store.resume(user, skip=False, who="test")
+    again, _ = await restart(desk, open_desk, -HOUR)
+    again.tick()
+    await again.serve_all()
+    assert (await again.standing(ANA)).answers_hour == 1
 
 
 async def test_the_conversation_keeps_its_order(desk: Desk, open_desk: OpenDesk) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bot.domain import Batch, Echo, Identity, IdentityChange, Inbound, Status
 from bot.emulator import payloads
 from bot.emulator.payloads import PHONE_NUMBER_ID, contact, encode, text_message, webhook
+from bot.whatsapp.messages import READERS
 from bot.whatsapp.webhook import Malformed, parse, translate
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "webhooks"
@@ -156,6 +157,24 @@ def test_an_odd_message_leaves_its_neighbours_alone(odd: object) -> None:
     batch = read(payload)
     assert [message.body for message in batch.messages] == ["one", "two"]
     assert len(batch.remarks) == 1
+
+
+@pytest.mark.parametrize("defect", [KeyError("x"), RecursionError("too deep"), AssertionError()])
+def test_a_defect_of_a_reader_leaves_its_messages_neighbours_alone(
+    monkeypatch: pytest.MonkeyPatch, defect: Exception
+) -> None:
+    """What nobody thought of costs one message; an error would bring all of them again for seven days."""
+
+    def broken(_: Json) -> str:
+        raise defect
+
+    monkeypatch.setattr("bot.whatsapp.messages.READERS", {**READERS, "location": broken})
+    one, two = (text_message(body=body, wa_id="16505551234") for body in ("one", "two"))
+    place = payloads.location_message(wa_id="16505551234")
+    batch = read(webhook(messages=[one, place, two], statuses=[payloads.status(wamid="wamid.1", status="read")]))
+    assert [message.body for message in batch.messages] == ["one", "two"]
+    assert [status.delivery for status in batch.statuses] == ["read"]
+    assert batch.remarks == (f"skipped a part of messages: {type(defect).__name__}",)
 
 
 def test_surrogates_and_nul_never_reach_the_store() -> None:
