@@ -113,6 +113,7 @@ async def _under_load(
             for period in range(plan.periods):
                 await asyncio.sleep(began + (period + 1) * plan.period_seconds - time.monotonic())
                 row()
+        trouble.let_go(folder / "bot.db")
         await remote.clear_faults()
         await people.done()
         ends = time.monotonic() + DRAIN_SECONDS

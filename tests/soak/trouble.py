@@ -79,6 +79,12 @@ async def hands_on_the_file(database: Path, period_seconds: float) -> None:
             await command(database, *words)
 
 
+def let_go(database: Path) -> None:
+    """Resume whoever a hand that was cut off left paused."""
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None, timeout=5.0)) as hand:
+        hand.execute("UPDATE users SET paused_at = NULL WHERE paused_at IS NOT NULL")
+
+
 async def command(database: Path, *words: str) -> None:
     """Run a command of bot as somebody at the terminal does. Raises AssertionError where it fails."""
     process = await asyncio.create_subprocess_exec(
