@@ -57,10 +57,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class IdentityChange:
-    """The same person under another id: `before` names them as known so far, `after` as they are from now on."""
+    """The same person under another id: `before` names them as known so far, `after` as they are from now on.
+
+    `at` is WhatsApp's own time of it, where there is one: by it a notice that is delivered again is known.
+    """
 
     before: Identity
     after: Identity
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from bot.clock import stamp
-from bot.domain import Appended, Batch, Echo, Inbound
+from bot.domain import Appended, Batch, Echo, IdentityChange, Inbound
 from bot.errors import StoreFull
 from bot.store import edits, statuses
 from bot.store.rows import insert, select
@@ -17,6 +17,7 @@ from bot.store.users import People, User
 
 _OUTBOX = """outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, target_wamid, sent_at,
                      received_at, finished_at)"""
+NEVER, EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)  # before and after all that is sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,14 @@ class _Arrival:
 
     def take(self, batch: Batch, matched: int) -> Appended | StoreFull:
         """Take in what a webhook held, besides its statuses."""
-        for change in batch.identity_changes:
-            self._people.change_identity(change.before, change.after, self._now)
         for echo in batch.echoes:
             self._store_echo(echo)
         users: dict[int, None] = {}
         new, full = 0, False
+        changes = sorted(batch.identity_changes, key=_when, reverse=True)
         for message in batch.messages:
+            while changes and _when(changes[-1]) < (message.sent_at or EVER):  # in the order in which they happened
+                self._people.change_identity(changes.pop(), self._now)
             if (message.phone_number_id, message.wamid) in self._known:
                 continue
             if message.answerable and self._is_full():
@@ -77,16 +79,18 @@ class _Arrival:
                 continue
             users[self._add(message)] = None
             new += 1
+        for change in reversed(changes):
+            self._people.change_identity(change, self._now)
         if full:
             return StoreFull("max_depth_total messages wait already")
         return Appended(new, len(batch.messages) - new, matched, tuple(users))
 
     def _add(self, message: Inbound) -> int:
-        user = self._people.resolve(message.sender, self._now)
+        sent_at = stamp(message.sent_at) if message.sent_at else self._now
+        user = self._people.resolve(message.sender, self._now, sent_at)
         if 0 < self._door.max_depth_per_user <= user.depth:  # a revoke that came along may have made room
             self._people.forget()
-            user = self._people.resolve(message.sender, self._now)
-        sent_at = stamp(message.sent_at) if message.sent_at else self._now
+            user = self._people.resolve(message.sender, self._now, sent_at)
         state, error = self._state(message, user)
         self._known.add((message.phone_number_id, message.wamid))
         self._rows.append(
@@ -134,6 +138,10 @@ class _Arrival:
                SELECT ?, 1, 'human', ?, ?, 'sent', ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM replies WHERE wamid = ?)""",
             (user.id, echo.type, echo.body, echo.wamid, sent_at, sent_at, echo.wamid),
         )
+
+
+def _when(change: IdentityChange) -> datetime:
+    return change.at or NEVER
 
 
 def _known(db: sqlite3.Connection, messages: Sequence[Inbound]) -> set[tuple[str, str]]:

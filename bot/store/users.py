@@ -3,12 +3,13 @@
 Functions of a connection, to be run inside a write.
 """
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bot.domain import Identity
+from bot.domain import Identity, IdentityChange
 from bot.store.rows import select
 
 
@@ -44,8 +45,8 @@ class People:
         self._people: dict[int, User] = {}
         self._look_up({known_as for one in who for known_as in (one.phone, one.bsuid) if known_as})
 
-    def resolve(self, who: Identity, now: str) -> User:
-        """Find or create the person that `who` names, linking what arrives together for the first time.
+    def resolve(self, who: Identity, now: str, sent_at: str = "") -> User:
+        """Find or create the person that `who` names in what was sent then, linking what arrives together at first.
 
         The business-scoped id comes first: a phone that is bound to another such id is a recycled number and moves to
         this person, without the old history; a phone known alone belongs to the same person.
@@ -60,10 +61,17 @@ class People:
             else:
                 self._unbind_phone(holder, who.phone)
                 user = self._find(who.bsuid)
-        return self._bind(user or self._create(who, now), who, now)
+        user = user or self._create(who, now)
+        late = sent_at < (user.last_message_at or "")  # by now they may have another phone
+        return self._bind(user, replace(who, phone=user.phone) if late and user.phone else who, now)
 
-    def change_identity(self, before: Identity, after: Identity, now: str) -> None:
+    def change_identity(self, change: IdentityChange, now: str) -> None:
         """Carry a person over to another phone or id, as a change event told: one person, one queue, one history."""
+        before, after = change.before, change.after
+        if change.at:
+            told = hashlib.sha256(repr(change).encode()).hexdigest()
+            if not self._db.execute("INSERT OR IGNORE INTO identity_changes VALUES (?)", (told,)).rowcount:
+                return
         old = self._find(before.bsuid) or self._find(before.phone)
         if old is None:
             return

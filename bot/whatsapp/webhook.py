@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 from bot.domain import Batch, Delivery, Echo, IdentityChange, Inbound, Status
@@ -90,7 +91,7 @@ class _Translation:
             self.each(value, "errors", lambda error: f"WhatsApp reports {_error(error)}")
         else:
             self.each(value, "message_echoes", lambda echo: self._echo(echo, contacts))
-            self.each(value, "user_id_update", lambda update: self._identity(from_update(update), field))
+            self.each(value, "user_id_update", lambda update: self._identity(from_update(update), update, field))
         return None
 
     def _message(self, message: Json, contacts: Contacts) -> str | None:
@@ -98,16 +99,16 @@ class _Translation:
         sender = contacts.person(message.get("from"), message.get("from_user_id"))
         if kind == "system":
             what = text(section(message, "system").get("type"), 64)
-            return self._identity(from_system(message), f"system message {what}")
+            return self._identity(from_system(message), message, f"system message {what}")
         if wamid is None or sender is None:
             return f"skipped a message without {'an id' if wamid is None else 'a sender'}"
         self.messages.append(inbound(message, wamid, sender, self._phone_number_id))
         return None if kind in _KNOWN_TYPES else f"kept a message of the unknown type {kind}, not answered"
 
-    def _identity(self, change: IdentityChange | None, source: str) -> str | None:
+    def _identity(self, change: IdentityChange | None, told: Json, source: str) -> str | None:
         if change is None:
             return f"{source}: no one to be linked"
-        self.changes.append(change)
+        self.changes.append(replace(change, at=moment(told.get("timestamp"))))
         return None
 
     def _status(self, status: Json) -> str | None:

@@ -22,6 +22,7 @@ class Person:
     bsuid: str | None = None
     paused: bool = False
     served: datetime = NEVER  # when a slot last ended for them
+    newest: datetime = NEVER  # their newest message, by its own time
     becomes: "Person | None" = None  # they turned out to be one while both were being answered
 
 
@@ -102,12 +103,13 @@ class Expected:
         name = message.wamid
         if self.named(name):
             return False
-        who = self.resolve(message.sender)
+        sent = message.sent_at or now
+        who = self.resolve(message.sender, sent)
+        who.newest = max(who.newest, sent)
         state, error = "pending" if message.answerable else "ignored", None
         if message.answerable and len(self.line(who)) >= self.most:
             state, error = "cancelled", "over_limit"
         self.places += 1
-        sent = message.sent_at or now
         self.said.append(
             Said(name, message.body, who, sent, now, self.places, state, message.type, message.target, error=error)
         )
@@ -206,7 +208,7 @@ class Expected:
 
     # -- who is who
 
-    def resolve(self, who: Identity) -> Person:
+    def resolve(self, who: Identity, sent: datetime) -> Person:
         """The business-scoped id comes first; a phone alone joins it, a phone of another id is a recycled number."""
         mine, holder = self.ids.get(who.bsuid or ""), self.ids.get(who.phone or "")
         if holder and holder is not mine:
@@ -220,7 +222,8 @@ class Expected:
         if mine is None:
             mine = Person(len(self.people) and max(person.number for person in self.people) + 1)
             self.people.append(mine)
-        self.bind(mine, who)
+        late = sent < mine.newest and mine.phone
+        self.bind(mine, Identity(mine.phone, who.bsuid) if late else who)
         return mine
 
     def change_identity(self, before: Identity, after: Identity) -> None:
@@ -281,5 +284,6 @@ class Expected:
                 self.ids = {id_: two if who is one else who for id_, who in self.ids.items()}
                 two.phone, two.bsuid = two.phone or one.phone, two.bsuid or one.bsuid
                 two.paused, two.served = two.paused or one.paused, max(two.served, one.served)
+                two.newest = max(two.newest, one.newest)
                 self.people.remove(one)
                 return self.join()

@@ -1,5 +1,6 @@
 """Who wrote a message: a phone, a business-scoped user id, or both, and whoever turns out to be the same."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from bot.whatsapp.webhook import translate
 
 Json = dict[str, Any]
 PHONE, BSUID = "16505551234", "US.13491208655302741918"
+AT = 1_795_000_000  # Unix seconds, a day of November 2026
 
 
 def read(*messages: Json, contacts: Any = ()) -> Batch:
@@ -99,12 +101,13 @@ def test_among_several_contacts_nobody_is_guessed() -> None:
 
 def test_a_changed_number_links_the_old_phone_and_the_new() -> None:
     """The system message is no message of the user's; with BSUIDs both of them are linked as well."""
-    plain = changed_number_message(wa_id=PHONE, new_wa_id="12195555358")
+    plain = changed_number_message(wa_id=PHONE, new_wa_id="12195555358", timestamp=AT)
     full = changed_number_message(wa_id=PHONE, new_wa_id="12195555358", new_user_id="US.2", previous_user_id="US.1")
+    del full["timestamp"]
     batch = read(plain, full)
     assert batch == Batch(
         identity_changes=(
-            IdentityChange(Identity(PHONE), Identity("12195555358")),
+            IdentityChange(Identity(PHONE), Identity("12195555358"), datetime.fromtimestamp(AT, UTC)),
             IdentityChange(Identity(PHONE, "US.1"), Identity("12195555358", "US.2")),
         )
     )
@@ -112,8 +115,9 @@ def test_a_changed_number_links_the_old_phone_and_the_new() -> None:
 
 def test_a_changed_user_id_links_the_ids_without_a_phone() -> None:
     """The notice names no phone at all, and it needs none."""
-    batch = read(changed_user_id_message(new_user_id="US.2", previous_user_id="US.1"))
-    assert batch == Batch(identity_changes=(IdentityChange(Identity(bsuid="US.1"), Identity(bsuid="US.2")),))
+    batch = read(changed_user_id_message(new_user_id="US.2", previous_user_id="US.1", timestamp=AT))
+    told = IdentityChange(Identity(bsuid="US.1"), Identity(bsuid="US.2"), datetime.fromtimestamp(AT, UTC))
+    assert batch == Batch(identity_changes=(told,))
 
 
 @pytest.mark.parametrize(
