@@ -205,5 +205,5 @@ def _resolve_paths(config: Config, folder: Path, problems: list[str]) -> Config:
         except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the name
             reason = getattr(error, "strerror", None) or "empty, or no text in UTF-8"
             problems.append(f"openai.instructions_file can't be read ({reason}); look at {file}")
-    store = store.model_copy(update={"url": f"sqlite:///{folder / store.path}"})
+    store = store.model_copy(update={"url": f"sqlite:///{(folder / store.path).resolve()}"})
     return config.model_copy(update={"openai": openai, "store": store})

@@ -165,6 +165,13 @@ def test_four_slashes_are_an_absolute_path(read: Read) -> None:
     assert read('[store]\nurl = "sqlite:////var/lib/bot/bot.db"\n').store.path == Path("/var/lib/bot/bot.db")
 
 
+def test_the_database_is_known_by_its_own_name_not_by_a_link_to_it(read: Read, tmp_path: Path) -> None:
+    """SQLite keeps -wal and -shm beside the file itself, and so is the lock that keeps a second daemon away."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "data" / "bot.db")
+    assert read(f'[store]\nurl = "sqlite:///{tmp_path}/link.db"\n').store.path == tmp_path / "data" / "bot.db"
+
+
 def test_slashes_at_the_end_of_addresses_and_the_plus_of_numbers_are_dropped(read: Read) -> None:
     """Whoever joins paths or compares prefixes finds one spelling."""
     config = read(
