@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 
-LONGEST_ASKED_SECONDS = 86_400.0
+LONGEST_ASKED_SECONDS = 3600.0  # who asks for longer is asked once an hour
 
 
 def backoff_seconds(attempt: int, *, base: float, maximum: float, retry_after: float | None = None) -> float:
@@ -18,7 +18,7 @@ def backoff_seconds(attempt: int, *, base: float, maximum: float, retry_after: f
 
 
 def asked_seconds(headers: Mapping[str, str]) -> float | None:
-    """Read how many seconds a service's Retry-After asks to wait: at most a day, None for no wait.
+    """Read how many seconds a service's Retry-After asks to wait: at most an hour, None for no wait.
 
     A date, which neither Meta nor OpenAI send, is passed over: the usual backoff does as well.
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 from bot.clock import parse_stamp, stamp
 from bot.domain import Lease, Message, Service
-from bot.store import edits, replies, users
+from bot.store import circuits, edits, replies, users
 from bot.store.rows import select
 from bot.store.turns import Budget
 
@@ -42,6 +42,7 @@ _MOMENTS = {
     "replies": ("planned_at", "sending_at"),
     "circuits": ("probe_at",),
 }
+_WAITS = ("ready_at", "pair_full_at", "not_before_at", "probe_at")  # of which something is left; the others are over
 
 _Row = Sequence[Any]
 
@@ -71,7 +72,7 @@ def _follow_clock(db: sqlite3.Connection, now: datetime) -> None:
     values = {"now": stamp(now), "back": f"{(now - parse_stamp(last)).total_seconds()} seconds"}
     for table, columns in _MOMENTS.items():
         for column in columns:
-            left = f"max(:now, strftime('%Y-%m-%dT%H:%M:%fZ', {column}, :back))"
+            left = f"max(:now, strftime('%Y-%m-%dT%H:%M:%fZ', {column}, :back))" if column in _WAITS else ":now"
             db.execute(f"UPDATE {table} SET {column} = {left} WHERE {column} > :now", values)
 
 
@@ -100,6 +101,7 @@ def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> t
                 "UPDATE outbox SET state = 'failed', error = ?, leased_at = NULL, finished_at = ? WHERE id = ?",
                 (f"a date in the database can't be read: {error}", token, row[0]),
             )
+            circuits.end_probe(db, row[0], now, decided=True)
     return leases, later
 
 
@@ -108,11 +110,11 @@ def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tupl
 
     Planned answers still go out while only the model is shut, or may not be asked.
     """
-    circuits = db.execute("SELECT service, probe_at, probing FROM circuits WHERE state = 'open'").fetchall()
-    shut = {service for service, _, _ in circuits}
-    due = [service for service, probe_at, _ in circuits if probe_at <= now]
+    open_ = db.execute("SELECT service, probe_at, probing FROM circuits WHERE state = 'open'").fetchall()
+    shut = {service for service, _, _ in open_}
+    due = [service for service, probe_at, _ in open_ if probe_at <= now]
     waiting = shut - set(due)
-    if due and "graph" not in waiting and all(probing is None for _, _, probing in circuits):
+    if due and "graph" not in waiting and all(probing is None for _, _, probing in open_):
         # Everybody in turn, planned or not: one person's message may be what is refused.
         rows = _heads(db, _READY if may_ask and "model" not in waiting else _PLANNED, 1, now)
         for service in due if rows else ():

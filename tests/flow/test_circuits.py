@@ -205,3 +205,16 @@ async def test_a_retry_after_of_a_refusal_delays_the_probe(world: World) -> None
         ((_, _, probe_at),) = await world.eventually(lambda: world.opened("model"))
     ((now,),) = world.rows("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+20 seconds')")
     assert probe_at > now
+
+
+async def test_a_probe_that_cannot_even_be_read_frees_the_next_one(world: World) -> None:
+    """A date that a hand spoilt: the message fails, and somebody else's tries the service."""
+    async with world.running():
+        world.emu.faults.add(MODEL_FAULTS[0])
+        await world.emu.say(world.ana, "one")
+        await world.eventually(lambda: world.opened("model"))
+        world.write("UPDATE circuits SET probe_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+1 second')")
+        await world.emu.say(world.bea, "two")
+        world.write("UPDATE outbox SET sent_at = '2026-02-30T10:00:00.000Z' WHERE body = 'one'")
+        world.emu.faults.clear()
+        assert await world.sent(1, world.bea) == ["answer to: two"]
