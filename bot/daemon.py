@@ -79,9 +79,12 @@ class Daemon:
             admin_side = admin_app(store=store, bell=bell, reasons=self.reasons, guard=guard)
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
-            scheduler = self._scheduler(store, graph, handler, bell, deaf=await store.listening())
-            await stack.enter_async_context(_owned(keep_house(store, self._clock, config.store.keep_days)))
-            await stack.enter_async_context(_owned(tell_reasons(store, self._clock)))
+            sender = self._sender(store, graph, deaf=await store.listening())
+            turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
+            scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
+            housework = keep_house(store, self._clock, config.store.keep_days, sender, graph)
+            for work in (housework, tell_reasons(store, self._clock)):
+                await stack.enter_async_context(_owned(work))
             scheduler.start()
             del self.reasons["start"]
             notify("READY=1")
@@ -106,13 +109,11 @@ class Daemon:
             pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
         )
 
-    def _scheduler(self, store: Store, graph: GraphClient, handler: Handler, bell: Bell, *, deaf: bool) -> Scheduler:
-        config, clock, whatsapp = self._config, self._clock, self._config.whatsapp
+    def _sender(self, store: Store, graph: GraphClient, *, deaf: bool) -> Sender:
+        clock, whatsapp = self._clock, self._config.whatsapp
         waits, now = (whatsapp.confirm_seconds, whatsapp.confirm_after_downtime_seconds), clock.now()
         limit, confirmation = NumberLimit(whatsapp.sends_per_second, now), Confirmation(*waits, now, deaf)
-        sender = Sender(store, graph, clock, limit, confirmation)
-        turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=clock, config=config)
-        return Scheduler(store, turn.run, bell, clock, config.queue.concurrency)
+        return Sender(store, graph, clock, limit, confirmation)
 
 
 def run(config: Config) -> int:

@@ -1,10 +1,14 @@
 """What has to be done now and then: note that webhooks can arrive, prune, say in the log why nobody is answered."""
 
+from contextlib import suppress
+
 import structlog
 
 from bot.clock import Clock
-from bot.errors import StoreError
+from bot.errors import ServiceError, StoreError
+from bot.sender import Sender
 from bot.store.store import Store
+from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
 ROUND_SECONDS = 15.0  # well under the minute after which the daemon counts as having been deaf
@@ -13,15 +17,19 @@ PRUNE_BATCH = 500
 WATCH_SECONDS = 1.0
 
 
-async def keep_house(store: Store, clock: Clock, keep_days: int) -> None:
-    """Go round every 15 seconds, until cancelled."""
+async def keep_house(store: Store, clock: Clock, keep_days: int, sender: Sender, graph: GraphClient) -> None:
+    """Go round every 15 seconds, until cancelled. By a clock that may be wrong nothing is pruned."""
     rounds = 0
     while True:
-        if rounds % PRUNE_EVERY_ROUNDS == 0:
-            await _prune(store, clock, keep_days)
-        rounds += 1
+        rounds -= 1
+        if rounds < 0:
+            with suppress(ServiceError):  # then the next round asks again
+                if await graph.clock_is_right():
+                    await _prune(store, clock, keep_days)
+                rounds = PRUNE_EVERY_ROUNDS
         await clock.sleep(ROUND_SECONDS)
         await store.listening()
+        sender.confirmation.hear(clock.now())
 
 
 async def _prune(store: Store, clock: Clock, keep_days: int) -> None:

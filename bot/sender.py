@@ -11,7 +11,7 @@ from bot.clock import Clock, ms_since
 from bot.domain import Done, Failed, InDoubt, Lease, Outcome, Part, Receipt, Released
 from bot.errors import Kind, ServiceError
 from bot.store.replies import Admission, Permit, Settled, Wait
-from bot.store.store import Store
+from bot.store.store import DEAF_SECONDS, Store
 from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,13 @@ class Confirmation:
     after_downtime_seconds: float
     listening_since: datetime
     was_deaf: bool = False
+    heard_at: datetime | None = None
+
+    def hear(self, now: datetime) -> None:
+        """Note that webhooks can arrive; where nobody could note it for over a minute, we were deaf until now."""
+        if (now - (self.heard_at or self.listening_since)).total_seconds() > DEAF_SECONDS:
+            self.listening_since, self.was_deaf = now, True
+        self.heard_at = now
 
     def until(self, sent_at: datetime) -> datetime:
         """Return when a send of that time may be repeated."""
@@ -71,7 +78,7 @@ class Sender:
         self, store: Store, graph: GraphClient, clock: Clock, limit: NumberLimit, confirmation: Confirmation
     ) -> None:
         self._store, self._graph, self._clock = store, graph, clock
-        self.limit, self._confirmation = limit, confirmation
+        self.limit, self.confirmation = limit, confirmation
 
     async def deliver(self, lease: Lease, parts: Sequence[Part], begun: Admission | None = None) -> Outcome:
         """Send what is not decided yet; `begun` is the first part's admission, where it was asked for already.
@@ -106,7 +113,8 @@ class Sender:
     def doubt(self, parts: Sequence[Part]) -> InDoubt | None:
         """Say how long to wait for a status where nobody knows how a send ended."""
         now = self._clock.now()
-        ends = [self._confirmation.until(part.sending_at or now) for part in parts if part.state == "sending"]
+        self.confirmation.hear(now)
+        ends = [self.confirmation.until(part.sending_at or now) for part in parts if part.state == "sending"]
         return InDoubt(max(ends)) if ends and max(ends) > now else None
 
     async def _admit(self, lease: Lease, part: Part, before: Receipt | None) -> Admission | InDoubt:
@@ -133,7 +141,7 @@ class Sender:
         except ServiceError as error:
             outcome, code = error.kind.name.lower(), error.code
             if error.kind is Kind.IN_DOUBT:
-                return InDoubt(self._confirmation.until(sent_at), error.reason, error.code, "graph")
+                return InDoubt(self.confirmation.until(sent_at), error.reason, error.code, "graph")
             if error.kind is Kind.PAIR:  # Meta's advice: no sooner than 4^n seconds
                 error.retry_after = max(error.retry_after or 0.0, 4.0 ** min(part.tries + 1, 4))
             await self._store.refuse_part(part, error.reason, final=error.kind in FINAL)

@@ -62,11 +62,8 @@ class Turn:
         return await self._within_limits(lease)
 
     async def _past(self, moment: datetime) -> bool:
-        """Whether a moment is over; not while our clock is wrong, for which the Graph API is asked if need be."""
-        over = self._clock.now() > moment
-        if over and self._graph.clock_off is None:
-            await self._graph.phone_number()
-        return over and not self._graph.clock_off
+        """Whether a moment is over; not by a clock that is wrong."""
+        return self._clock.now() > moment and await self._graph.clock_is_right()
 
     async def _within_limits(self, lease: Lease) -> Outcome:
         now, limits, replies, openai = self._clock.now(), self._config.limits, self._config.replies, self._config.openai

@@ -81,10 +81,12 @@ def prune(db: sqlite3.Connection, before: str, most: int) -> int:
     """Delete up to `most` messages that were decided before, with what hangs on them, and what the owner wrote then."""
     db.execute("DELETE FROM replies WHERE kind = 'human' AND planned_at < ?", (before,))
     old: list[int] = []
-    for id_, received_at, finished_at in db.execute("SELECT id, received_at, finished_at FROM outbox ORDER BY id"):
+    for id_, sent_at, received_at, finished_at in db.execute(
+        "SELECT id, sent_at, received_at, finished_at FROM outbox ORDER BY id"
+    ):
         if received_at >= before or len(old) == most:  # ids rise with arrival
             break
-        if finished_at and finished_at < before:
+        if finished_at and finished_at < before and sent_at < before:  # ours may be of a clock that was wrong
             old.append(id_)
     return db.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(old),)).rowcount
 

@@ -73,6 +73,16 @@ class GraphClient:
         """Ask what the number is: `display_phone_number`, `verified_name` and so on."""
         return await self._call("GET", self._number)
 
+    async def clock_is_right(self) -> bool:
+        """Whether our clock agrees with the API's, which is asked where it wasn't yet. Raises ServiceError."""
+        if self.clock_off is None:
+            try:
+                await self.phone_number()
+            except ServiceError:  # most have a date, too
+                if self.clock_off is None:
+                    raise
+        return not self.clock_off
+
     async def subscribed_apps(self, waba_id: str) -> list[Json]:
         """List the apps that get the business account's webhooks, each with `id` and `name`; empty: none does."""
         answer = await self._call("GET", f"{waba_id}/subscribed_apps")

@@ -22,7 +22,7 @@ TABLES = re.compile(r"SCAN (outbox|users|replies|attempts|user_ids|[a-z])\b")
 WHOLE_LINE = (
     "UPDATE outbox SET state = 'cancelled'",  # clear, and skip: everybody's, which is what was asked for
     "SELECT count(DISTINCT user_id) FROM outbox",
-    "SELECT id, received_at, finished_at FROM outbox ORDER BY id",  # left at the first that is too young
+    "SELECT id, sent_at, received_at, finished_at FROM outbox ORDER BY id",  # left at the first that is too young
 )
 
 
