@@ -76,6 +76,8 @@ class _Reply:
             self.delivery, self.error, self.wamid = "failed", status.error or "failed", self.wamid or status.wamid
             self.state = "failed" if self.state == "sending" else self.state
             return
+        if self.delivery == "failed" and _RANK[status.delivery] > _RANK["sent"]:
+            self.delivery = None  # whoever has it, has it: the statuses came the wrong way round
         self.sent(status.wamid, stamp(status.at) if status.at else now)
         if self.delivery != "failed" and _RANK[status.delivery] > _RANK[self.delivery]:
             self.delivery = status.delivery

@@ -93,17 +93,27 @@ async def test_deliveries_only_rise_in_whatever_order_they_come(desk: Desk) -> N
 @pytest.mark.parametrize("before", [None, *get_args(Delivery)])
 @pytest.mark.parametrize("after", get_args(Delivery))
 async def test_a_failure_counts_over_nothing_or_sent(desk: Desk, before: Delivery | None, after: Delivery) -> None:
-    """After delivered, read or played it can't be true, and nothing takes it back."""
+    """Beside delivered, read or played it can't be true, whichever came first."""
     lease, part, callback = await sending(desk)
     await desk.settle(lease, Done(desk.receipt(part, "out.1")))
     if before:
         await desk.tell(before, callback=callback, wamid="out.1")
     await desk.tell("failed", callback=callback, wamid="out.1", error="131047")
     await desk.tell(after, callback=callback, wamid="out.1")
-    failed = before in (None, "sent", "failed")
-    rank = ["sent", "delivered", "read", "played"]
-    risen = "failed" if failed else max(before or "sent", after if after != "failed" else "sent", key=rank.index)
-    assert await desk.told(ANA) == [("answer", "sent", risen)]
+    rank = ["sent", "failed", "delivered", "read", "played"]
+    highest = max((before or "sent", "failed", after), key=rank.index)
+    assert await desk.told(ANA) == [("answer", "sent", highest)]
+
+
+async def test_a_send_in_doubt_that_failed_and_was_delivered_after_all_went_out(desk: Desk) -> None:
+    """A retry by hand says nothing again."""
+    lease, _, callback = await sending(desk)
+    await desk.settle(lease, InDoubt(at(60)))
+    for delivery in ("failed", "delivered"):
+        await desk.tell(delivery, callback=callback, wamid="out.1", error="131026")
+    assert await desk.told(ANA) == [("answer", "sent", "delivered")]
+    (part,) = (await desk.lease()).parts
+    assert (part.state, part.error) == ("sent", None)
 
 
 async def test_a_reply_that_was_sent_and_then_failed_shows_among_the_failures(desk: Desk) -> None:
