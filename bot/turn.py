@@ -48,22 +48,22 @@ class Turn:
 
     async def _answer(self, lease: Lease) -> Outcome:
         unsent = [part for part in lease.parts if part.state in ("planned", "sending")]
-        if (unsent or not lease.parts) and await self._past(lease.last_message_at + WINDOW):
+        if (unsent or not lease.parts) and await self._older(lease.last_message_at, WINDOW):
             return self._sender.doubt(unsent) or Failed("expired")
         if lease.attempts >= self._config.queue.max_attempts and all(part.kind == "answer" for part in lease.parts):
             return await self._say(Plan(lease, "apology", [self._config.replies.error], lease.error))
         if lease.parts:
             return await self._deliver(lease, [part for part in lease.parts if part.kind != "answer"] or lease.parts)
-        if not lease.manual and await self._past(lease.messages[0].sent_at + self._max_age):
+        if not lease.manual and await self._older(lease.messages[0].sent_at, self._max_age):
             return Failed("expired")
         if lease.crashes >= self._config.queue.max_attempts:
             died = f"the daemon died {lease.crashes} times while answering it"
             return await self._say(Plan(lease, "apology", [self._config.replies.error], died))
         return await self._within_limits(lease)
 
-    async def _past(self, moment: datetime) -> bool:
-        """Whether a moment is over; not by a clock that is wrong."""
-        return self._clock.now() > moment and await self._graph.clock_is_right()
+    async def _older(self, moment: datetime, age: timedelta) -> bool:
+        """Whether a moment is longer ago; not by a clock that is wrong."""
+        return self._clock.now() - moment > age and await self._graph.clock_is_right()
 
     async def _within_limits(self, lease: Lease) -> Outcome:
         now, limits, replies, openai = self._clock.now(), self._config.limits, self._config.replies, self._config.openai

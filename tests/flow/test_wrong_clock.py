@@ -55,6 +55,14 @@ async def test_nothing_expires_by_a_clock_that_nobody_confirms(world: World) -> 
         await world.settled("done")
 
 
+async def test_a_message_of_the_year_9999_is_answered_like_any_other(world: World) -> None:
+    """An absurd timestamp is nobody's loss: there is no date a day after it."""
+    async with world.running():
+        await world.emu.say(world.ana, "hi", timestamp=253_402_300_799)
+        assert await world.sent(1) == ["answer to: hi"]
+        await world.settled("done")
+
+
 @pytest.mark.parametrize(("code", "ahead"), [(1, DAYS), (131000, DAYS), (100, DAYS), (1, 0)])
 async def test_what_the_number_answers_matters_less_than_when(world: World, code: int, ahead: int) -> None:
     """An error has a date, too: nobody gets an apology because the clock was asked for."""
