@@ -29,7 +29,7 @@ def configure(
 ) -> None:
     """Send what structlog and, from warning up, the standard library log to `stream` (standard error).
 
-    `secrets` never show: `[secret]` stands in their place, in exceptions too.
+    `secrets` never show: a value that is one, or holds one, has `[secret]` in its place, exceptions included.
     """
     stream = stream or sys.stderr
     journal = False
@@ -37,22 +37,14 @@ def configure(
         status = os.fstat(stream.fileno())
         journal = environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
     # Tracebacks become text before a renderer sees them: rich's would print local variables.
-    processors: list[Processor] = [structlog.processors.format_exc_info, _add_head]
+    processors: list[Processor] = [structlog.processors.format_exc_info, _redactor(secrets), _add_head]
     if stream.isatty():
         processors.append(structlog.dev.ConsoleRenderer(colors=not environ.get("NO_COLOR"), sort_keys=False))
     else:
         encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
         processors.append(lambda _logger, level, event: (f"<{PRIORITIES[level]}>" if journal else "") + encode(event))
 
-    # As a secret may stand in a line: as it is, in a repr, in a URL; in JSON, which may hold JSON. The longest first.
-    forms = {form for one in secrets for form in (one, repr(one)[1:-1], quote(one, "")) if form}
-    for _ in range(2):
-        forms |= {json.dumps(form)[1:-1] for form in forms}
-    ordered = sorted(forms, key=len, reverse=True)
-
     def write(line: str) -> None:  # what can't be written is dropped: a full disk must not stop the work
-        for form in ordered:
-            line = line.replace(form, "[secret]")
         with suppress(OSError, ValueError):  # ValueError: the stream is closed
             stream.write(line + "\n")
             stream.flush()
@@ -85,3 +77,18 @@ class _Handler(logging.Handler):
 def _add_head(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
     """Put event, level and time before the rest."""
     return {"event": event.pop("event", ""), "level": level, "timestamp": stamp(datetime.now(UTC)), **event}
+
+
+def _redactor(secrets: Iterable[str]) -> Processor:
+    # As a secret may stand in a text: as it is, in a repr, in JSON, in a URL. The longest first: one may hold another.
+    forms = {form for one in secrets for form in (one, repr(one)[1:-1], json.dumps(one)[1:-1], quote(one, "")) if form}
+    ordered = sorted(forms, key=len, reverse=True)
+
+    def redact(_logger: WrappedLogger, _level: str, event: EventDict) -> EventDict:
+        everything = "\n".join(map(str, event.values()))
+        for form in filter(everything.__contains__, ordered):
+            for key in [key for key, value in event.items() if form in str(value)]:
+                event[key] = str(event[key]).replace(form, "[secret]")
+        return event
+
+    return redact

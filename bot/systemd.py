@@ -7,9 +7,11 @@ import socket
 
 def notify(state: str) -> None:
     """Send e.g. `READY=1` to the service manager; does nothing where there is none."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
     with (
-        contextlib.suppress(OSError),  # none there, or one that doesn't listen, must not stop the work
+        contextlib.suppress(OSError),  # a manager that doesn't listen must not stop the work
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection,
     ):
         connection.connect("\0" + address[1:] if address.startswith("@") else address)

@@ -12,10 +12,12 @@ class Guard:
     """Keep out pages of other sites (which would read by DNS rebinding, act by posting a form) and strangers.
 
     Strangers come where the listener is `exposed` (off loopback, or with allowed_hosts: then the token is wanted), or
-    by a reverse proxy that shows a loopback listener to the world. Exposed without a token, nobody gets in.
+    by a reverse proxy that shows a loopback listener to the world. Raises ValueError when exposed without a token.
     """
 
     def __init__(self, *, token: str, exposed: bool, allowed_hosts: Sequence[str] = ()) -> None:
+        if exposed and not token:  # the configuration says so before, in words
+            raise ValueError("a listener that others can reach needs a token")
         self._token, self._exposed = token.encode(), exposed
         self._allowed = frozenset(host.lower() for host in allowed_hosts)
 

@@ -28,6 +28,8 @@ def split(text: str, limit: int = 4000) -> list[str]:
     Nothing is lost but white space at the seams. A code block stays whole where it fits into one part; a longer one is
     closed with ``` and opened again in the next part. A grapheme or a URL is cut only where it is longer than a part.
     """
+    if limit < SHORTEST:
+        raise ValueError(f"a part must hold at least {SHORTEST} characters")
     parts: list[str] = []
     rest = text.strip()
     while len(rest) > limit:
