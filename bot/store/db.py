@@ -52,7 +52,7 @@ class Database:
     def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, path: Path) -> None:
         self._writer, self._reader = writer, reader
         self.broken: asyncio.Future[str] = asyncio.Future()  # done, with a sentence, once the file can't be used
-        self.writes = _Lane(writer, "write", path, self.broken)
+        self._writes = _Lane(writer, "write", path, self.broken)
         self._reads = _Lane(reader, "read", path, self.broken)
 
     @classmethod
@@ -65,6 +65,11 @@ class Database:
             await writer.close()
             raise
         return cls(writer, reader, path)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last write failed, in words; None: all is well."""
+        return self._writes.trouble
 
     async def write(self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float = math.inf) -> T:
         """Run `work` in a transaction and return its result once that is on disk.
@@ -79,7 +84,7 @@ class Database:
 
         `bulk` has to be the same at each call. A result that is an exception is raised, for its caller alone.
         """
-        result: T = await self.writes.add(bulk, argument, give_up_seconds)
+        result: T = await self._writes.add(bulk, argument, give_up_seconds)
         return result
 
     async def keep(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -92,7 +97,7 @@ class Database:
             try:
                 return await self.write_together(bulk, argument)
             except StoreUnavailable:
-                if self.writes.closing or self.broken.done():
+                if self._writes.closing or self.broken.done():
                     raise
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
 
@@ -107,7 +112,7 @@ class Database:
 
     async def close(self) -> None:
         """Store what was handed over (a file that is locked gets a little time), then close both connections."""
-        await self.writes.close()
+        await self._writes.close()
         await self._reads.close()
         await self._reader.close()
         await self._writer.close()

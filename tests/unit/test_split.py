@@ -98,6 +98,12 @@ def test_no_text_is_no_part(text: str) -> None:
     assert split(text) == []
 
 
+def test_a_limit_too_small_for_a_code_block_is_refused() -> None:
+    """Under 64 characters a block could not be closed and opened again."""
+    with pytest.raises(ValueError, match="64"):
+        split("x", 63)
+
+
 def test_a_paragraph_is_preferred_to_a_line_a_sentence_and_a_word() -> None:
     """The seam lies at the best kind of pause where the part is three quarters full, not at the last one."""
     head = "a" * 80

@@ -204,11 +204,11 @@ async def test_a_write_that_sqlite_cant_do_says_why(database: Database, path: Pa
 
     with pytest.raises(StoreUnavailable, match="full"):
         await database.write(fill)
-    assert database.writes.trouble is not None
-    seen.append(database.writes.trouble)
+    assert database.trouble is not None
+    seen.append(database.trouble)
     assert "SQLITE_FULL" in seen[0]
     assert await database.write(insert(1)) == 1
-    assert database.writes.trouble is None
+    assert database.trouble is None
     assert stored(path) == [1]
 
 
