@@ -18,7 +18,7 @@ async def status_lines(store: Store, database: Path) -> list[str]:
     insights, runs = store.insights, daemon_runs(database)
     stats = await insights.queue_stats()
     await store.try_writing()
-    reasons = [f"the file can't be written: {store.trouble}"] * bool(store.trouble) + await insights.reasons()
+    reasons = await store.reasons()
     state = "Not answering:" if reasons else "Answering."
     if not runs:
         state = "The daemon is not running: what waits is answered once it runs."

@@ -56,7 +56,7 @@ def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str,
 
     Who is paused alone stays so, and keeps what waits.
     """
-    _, skipped = _cancel(db, user_id, "skipped", now) if skip else (0, 0)
+    _, skipped = _cancel(db, user_id, "skipped", now, paused_too=user_id is not None) if skip else (0, 0)
     users = _concerned(db, user_id)
     if user_id is None:
         db.execute("UPDATE control SET paused_at = NULL")
@@ -86,10 +86,12 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: str) -
     return cursor.rowcount == 1
 
 
-def _cancel(db: sqlite3.Connection, user_id: int | None, error: str, now: datetime) -> tuple[int, int]:
+def _cancel(
+    db: sqlite3.Connection, user_id: int | None, error: str, now: datetime, *, paused_too: bool = True
+) -> tuple[int, int]:
     of_user = "" if user_id is None else " AND user_id = :user"
-    if user_id is None and error == "skipped":
-        of_user = " AND user_id NOT IN (SELECT id FROM users WHERE paused_at IS NOT NULL)"
+    if not paused_too:
+        of_user += " AND user_id NOT IN (SELECT id FROM users WHERE paused_at IS NOT NULL)"
     values = {"user": user_id, "error": error, "now": stamp(now)}
     users = db.execute(
         f"SELECT count(DISTINCT user_id) FROM outbox WHERE state = 'pending'{of_user}", values

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
 from bot.domain import Appended, Batch, Lease, Outcome, Part, Receipt, Service
-from bot.errors import StoreUnavailable
+from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
 from bot.store.damage import touch
 from bot.store.db import Database
@@ -61,12 +61,20 @@ class Store:
     @property
     def trouble(self) -> str | None:
         """Why the last write failed, in words; None while all is well."""
-        return self._db.writes.trouble
+        return self._db.trouble
 
     async def try_writing(self) -> None:
         """Write without changing anything, so that `trouble` says how it is now."""
         with suppress(StoreUnavailable):
             await self._db.write(touch, give_up_seconds=1.0)
+
+    async def reasons(self) -> list[str]:
+        """Say in words why messages can't be answered, as far as the file tells; nothing: they can."""
+        reasons = [f"the file can't be written: {self.trouble}"] if self.trouble else []
+        try:
+            return reasons + await self.insights.reasons()
+        except StoreError as error:
+            return [*reasons, f"the file can't be read: {error}"]
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""

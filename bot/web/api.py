@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
 from bot.domain import Service
-from bot.errors import StoreError, WrongState
+from bot.errors import WrongState
 from bot.store.store import Store
 from bot.web import wire
 from bot.web.public import alive
@@ -70,7 +70,7 @@ class Api:
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Answer 200 while messages can be answered, else 503 with the reasons."""
-        reasons = await reasons_not_ready(self._reasons, self._store)
+        reasons = [*self._reasons.values(), *await self._store.reasons()]
         answer = {"ready": False, "reasons": reasons} if reasons else {"ready": True}
         return web.json_response(answer, status=503 if reasons else 200)
 
@@ -86,18 +86,6 @@ class Api:
         back = re.fullmatch(own, request.headers.get("Referer", ""))
         told = "-".join([what, *map(str, figures.values())])
         return web.Response(status=303, headers={"Location": f"{back[1] if back else '/'}?done={told}"})
-
-
-async def reasons_not_ready(known: dict[str, str], store: Store) -> list[str]:
-    """Return why messages can't be answered, in words: what the process knows, then what the file knows."""
-    reasons = [*known.values()]
-    if store.trouble:
-        reasons.append(f"the file can't be written: {store.trouble}")
-    try:
-        reasons += await store.insights.reasons()
-    except StoreError as error:
-        reasons.append(f"the file can't be read: {error}")
-    return reasons
 
 
 def _told(query: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:

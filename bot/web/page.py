@@ -10,7 +10,6 @@ from aiohttp import web
 from bot import __version__
 from bot.clock import age, readable
 from bot.store.store import Store
-from bot.web.api import reasons_not_ready
 from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, paging
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,7 +49,7 @@ class Page:
         return self.draw(
             "status.html",
             stats=await self._insights.queue_stats(),
-            reasons=await reasons_not_ready(self._reasons, self._store),
+            reasons=[*self._reasons.values(), *await self._store.reasons()],
             circuits=await self._insights.circuits(),
             users=await self._insights.users(limit, after),
             failures=await self._insights.failures(limit, failures_after),

@@ -131,7 +131,7 @@ class GraphClient:
             off = abs(ahead) > CLOCK_OFF
             if off and not self.clock_off:
                 mend = "set it (timedatectl), then restart the bot; until then no question is too old"
-                way, seconds = "behind" if ahead < -ahead else "ahead", round(abs(ahead).total_seconds())
+                way, seconds = "behind" if ahead < timedelta(0) else "ahead", round(abs(ahead).total_seconds())
                 log.error(f"this machine's clock is {way}", seconds=seconds, mend=mend)
             self.clock_off = off
 
