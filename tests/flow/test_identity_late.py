@@ -23,6 +23,7 @@ async def test_a_notice_told_again_takes_nothing_from_who_has_the_old_number_now
         await emu.say(emu.customer("Q", wa_id=OLD), "hello, I am new here")
         await world.sent(3)
         await emu.deliveries.deliver(notice)  # its 200 was lost on the way
+        assert world.rows("SELECT phone FROM users ORDER BY id") == [(NEW,), (OLD,)]
         await emu.say(OLD, "what do you know of me?")
         await world.sent(4)
         assert addresses(world)[-1] == (f"+{OLD}", None)
