@@ -15,13 +15,14 @@ import click
 from bot import __version__, logs
 from bot.clock import Clock
 from bot.config import Config, ConfigError, load
+from bot.domain import Operator
 from bot.errors import StartError, StoreError
 from bot.report import failure_lines, status_lines
 from bot.store.store import Store
 from bot.store.turns import Budget
 
 T = TypeVar("T")
-WHO = "cli"  # in the audit
+WHO = Operator("cli")  # in the audit
 MARKS = {True: "ok   ", False: "WRONG", None: "--   "}
 
 

@@ -15,6 +15,14 @@ Delivery = Literal["sent", "delivered", "read", "played", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts on the queue, as the audit says it: `name` is page, api or cli; `address` the client's, None here."""
+
+    name: str
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who somebody is to WhatsApp: a phone (digits, no plus), a business-scoped user id, or both; at least one."""
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bot.clock import stamp
+from bot.domain import Operator
 from bot.errors import NotFound, WrongState
 
 WINDOW = timedelta(hours=24)
@@ -16,7 +17,7 @@ _RETRYABLE = """state = 'failed' AND (error IS NOT 'expired' OR EXISTS
   (SELECT 1 FROM users u WHERE u.id = outbox.user_id AND u.last_message_at > :window))"""
 
 
-def retry(db: sqlite3.Connection, ids: Sequence[int] | None, now: datetime, who: str) -> int:
+def retry(db: sqlite3.Connection, ids: Sequence[int] | None, now: datetime, who: Operator) -> int:
     """Put failed messages back to pending, all or none; None: every one that can be. Raises NotFound, WrongState."""
     wanted = None if ids is None else sorted(set(ids))
     values = {"ids": json.dumps(wanted), "window": stamp(now - WINDOW)}
@@ -37,7 +38,7 @@ def retry(db: sqlite3.Connection, ids: Sequence[int] | None, now: datetime, who:
     return retried
 
 
-def pause(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) -> int:
+def pause(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Operator) -> int:
     """Stop answering somebody, or (None) everybody by a switch of its own; who is being answered is answered."""
     users = _concerned(db, user_id)
     if user_id is None:
@@ -45,13 +46,13 @@ def pause(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
     else:
         db.execute(
             "UPDATE users SET paused_at = ?, paused_by = ? WHERE id = ? AND paused_at IS NULL",
-            (stamp(now), who, user_id),
+            (stamp(now), who.name, user_id),
         )
     _audit(db, now, who, "pause", user_id, None)
     return users
 
 
-def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str, *, skip: bool) -> tuple[int, int]:
+def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Operator, *, skip: bool) -> tuple[int, int]:
     """Answer somebody, or (None) everybody, again; `skip` cancels what waits of them. Returns users, messages skipped.
 
     Who is paused alone stays so, and keeps what waits.
@@ -69,7 +70,7 @@ def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str,
     return users, skipped
 
 
-def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) -> tuple[int, int]:
+def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Operator) -> tuple[int, int]:
     """Cancel what waits, of somebody or (None) everybody; the rows stay. Returns users and messages."""
     _concerned(db, user_id)
     cleared = _cancel(db, user_id, "cleared", now)
@@ -77,7 +78,7 @@ def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: str) 
     return cleared
 
 
-def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: str) -> bool:
+def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: Operator) -> bool:
     """Make the next probe of a service due now; False when nothing is wrong with it."""
     cursor = db.execute("UPDATE circuits SET probe_at = ? WHERE service = ? AND state = 'open'", (stamp(now), service))
     db.execute("UPDATE circuits SET probing = NULL WHERE probing NOT IN (SELECT id FROM outbox WHERE state = 'leased')")
@@ -116,9 +117,9 @@ def _concerned(db: sqlite3.Connection, user_id: int | None) -> int:
 
 
 def _audit(
-    db: sqlite3.Connection, now: datetime, who: str, action: str, user_id: int | None, messages: int | None
+    db: sqlite3.Connection, now: datetime, who: Operator, action: str, user_id: int | None, messages: int | None
 ) -> None:
     db.execute(
-        "INSERT INTO audit (at, who, action, user_id, messages) VALUES (?, ?, ?, ?, ?)",
-        (stamp(now), who, action, user_id, messages),
+        "INSERT INTO audit (at, who, address, action, user_id, messages) VALUES (?, ?, ?, ?, ?, ?)",
+        (stamp(now), who.name, who.address, action, user_id, messages),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Appended, Batch, Lease, Outcome, Part, Receipt, Service
+from bot.domain import Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
 from bot.store.damage import touch
@@ -151,26 +151,26 @@ class Store:
         before = stamp(self._clock.now() - timedelta(days=keep_days))
         return await self._db.keep(lambda db: outbox.prune(db, before, most))
 
-    async def retry(self, ids: Sequence[int] | None, *, who: str) -> int:
+    async def retry(self, ids: Sequence[int] | None, *, who: Operator) -> int:
         """Put failed messages back to pending, all or none (None: every one that can be); return how many.
 
         Raises NotFound, WrongState.
         """
         return await self._act(lambda db, now: operators.retry(db, ids, now, who))
 
-    async def pause(self, user_id: int | None, *, who: str) -> int:
+    async def pause(self, user_id: int | None, *, who: Operator) -> int:
         """Stop answering somebody, or (None) everybody; return how many people that concerns. Raises NotFound."""
         return await self._act(lambda db, now: operators.pause(db, user_id, now, who))
 
-    async def resume(self, user_id: int | None, *, skip: bool, who: str) -> tuple[int, int]:
+    async def resume(self, user_id: int | None, *, skip: bool, who: Operator) -> tuple[int, int]:
         """Answer again; `skip` cancels what waits. Returns people and skipped messages. Raises NotFound."""
         return await self._act(lambda db, now: operators.resume(db, user_id, now, who, skip=skip))
 
-    async def clear(self, user_id: int | None, *, who: str) -> tuple[int, int]:
+    async def clear(self, user_id: int | None, *, who: Operator) -> tuple[int, int]:
         """Cancel what waits; return people and messages. Raises NotFound."""
         return await self._act(lambda db, now: operators.clear(db, user_id, now, who))
 
-    async def try_circuit(self, service: Service, *, who: str) -> bool:
+    async def try_circuit(self, service: Service, *, who: Operator) -> bool:
         """Let the next probe of a service be due now; False when its circuit isn't open."""
         return await self._act(lambda db, now: operators.try_circuit(db, service, now, who))
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
-from bot.domain import Service
+from bot.domain import Operator, Service
 from bot.errors import WrongState
 from bot.store.store import Store
 from bot.web import wire
@@ -78,7 +78,7 @@ class Api:
         """Answer with the figures as JSON, or with the page that the button stood on, which then tells them."""
         self._bell.ring()
         route = getattr(request.match_info.route.resource, "canonical", None)  # a path may hold a phone number
-        log.info("operator", action=what, **about, **figures, who=_who(request), route=route)
+        log.info("operator", action=what, **about, **figures, who=_who(request).name, route=route)
         if not wire.prefers_html(request):
             return web.json_response(figures)
         # Only our own pages, and only by path: Referer must not send anybody anywhere else.
@@ -95,5 +95,5 @@ def _told(query: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:
     return answer
 
 
-def _who(request: web.Request) -> str:
-    return "page" if wire.prefers_html(request) else "api"
+def _who(request: web.Request) -> Operator:
+    return Operator("page" if wire.prefers_html(request) else "api", request.remote)

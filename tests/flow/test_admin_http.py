@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.bell import Bell
-from bot.domain import Done
+from bot.domain import Done, Operator
 from bot.store.store import Store
 from bot.web.admin import admin_app
 from bot.web.guard import Guard
@@ -237,7 +237,7 @@ async def test_a_malformed_body_is_400_and_does_nothing(
 ) -> None:
     """A typing mistake in a field must not become "all"."""
     await fail(admin.store, ANA, "hola")
-    await admin.store.pause(1, who="test")
+    await admin.store.pause(1, who=Operator("test"))
     reply = await exchange(admin.port, request("POST", path, body, Content_Type=content_type))
     assert reply.status == 400
     assert json.loads(reply.body)["error"]

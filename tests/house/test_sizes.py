@@ -1,6 +1,6 @@
 """The house stays small: files that fit a head, a whole that fits an afternoon."""
 
-from tests.house.tree import BOT, ROOT, line_count, name_of, python_files
+from tests.house.tree import BOT, ROOT, code_line_count, line_count, name_of, python_files
 
 MOST_LINES_OF_A_FILE = 300
 MOST_LINES_OF_A_PAGE = 400
@@ -23,9 +23,12 @@ def test_a_template_style_sheet_or_script_has_at_most_400_lines() -> None:
 
 
 def test_the_daemon_stays_under_6000_lines() -> None:
-    """All Python of bot/ counts, but for the emulator and the demo, which are not the product."""
+    """The lines of code of bot/ count, but for the emulator and the demo, which are not the product.
+
+    Not blank lines, comments and docstrings: a limit on those would be met by explaining less (docs/decisions.md).
+    """
     counted = [path for path in python_files(BOT) if path.relative_to(BOT).parts[0] not in {"emulator", "demo"}]
-    assert sum(map(line_count, counted)) < MOST_LINES_OF_THE_DAEMON
+    assert sum(map(code_line_count, counted)) < MOST_LINES_OF_THE_DAEMON
 
 
 def test_no_file_is_a_drawer_for_odds_and_ends() -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,22 @@ def name_of(path: Path) -> str:
 def line_count(path: Path) -> int:
     """Return how many lines a text file has."""
     return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def code_line_count(path: Path) -> int:
+    """Return how many lines of a Python file hold code: no blank lines, no comments, no docstrings."""
+    docstrings: set[int] = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if ast.get_docstring(node, clean=False) is not None else None
+            docstrings |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1)) if first else set()
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    with path.open(encoding="utf-8") as text:
+        for token in tokenize.generate_tokens(text.readline):
+            if token.type not in silent:
+                lines |= set(range(token.start[0], token.end[0] + 1))
+    return len(lines - docstrings)
 
 
 def imported_modules(tree: ast.Module) -> Iterator[str]:

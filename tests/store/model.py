@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from bot.domain import Released
+from bot.domain import Operator, Released
 from bot.errors import WrongState
 from bot.store.inbox import Door
 from bot.store.replies import PairLimit
@@ -32,7 +32,7 @@ from tests.store.model_webhooks import Webhooks
 
 T = TypeVar("T")
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
-WHO = "test"
+WHO = Operator("test")
 PROFILE = settings(
     max_examples=EXAMPLES or 30,
     stateful_step_count=100 if EXAMPLES else 60,

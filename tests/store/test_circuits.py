@@ -1,6 +1,6 @@
 """A service that refuses us: nothing is claimed but one probe at a time, until one succeeds. And the day's budget."""
 
-from bot.domain import Answer, Done, Failed, Lease, Released, Service
+from bot.domain import Answer, Done, Failed, Lease, Operator, Released, Service
 from bot.store.replies import Plan
 from bot.store.turns import Budget
 from tests.store.conftest import OpenDesk
@@ -202,12 +202,12 @@ async def test_a_restart_forgets_the_probe_and_keeps_the_circuit(desk: Desk, ope
 async def test_an_operator_can_have_the_next_probe_at_once(desk: Desk) -> None:
     """False where nothing is wrong with the service."""
     await desk.crowd()
-    assert await desk.store.try_circuit("model", who="test") is False
+    assert await desk.store.try_circuit("model", who=Operator("test")) is False
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model", after=3600))
     assert await desk.claim() == []
-    assert await desk.store.try_circuit("graph", who="test") is False
-    assert await desk.store.try_circuit("model", who="test") is True
+    assert await desk.store.try_circuit("graph", who=Operator("test")) is False
+    assert await desk.store.try_circuit("model", who=Operator("test")) is True
     assert len(await desk.claim()) == 1
 
 
@@ -232,7 +232,7 @@ async def test_a_paused_daemon_probes_nothing(desk: Desk) -> None:
     await desk.crowd()
     (lease,) = await desk.claim(1)
     await desk.settle(lease, refused("model"))
-    await desk.store.pause(None, who="test")
+    await desk.store.pause(None, who=Operator("test"))
     desk.tick(60)
     assert await desk.claim() == []
 

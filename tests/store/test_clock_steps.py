@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from bot.domain import Done, InDoubt, Released, Retry
+from bot.domain import Done, InDoubt, Operator, Released, Retry
 from bot.store.replies import PairLimit, Permit, Plan, Wait
 from tests.clock import FakeClock
 from tests.store.conftest import OpenDesk
@@ -142,8 +142,8 @@ async def test_the_limits_count_from_a_resume_that_a_faster_clock_noted(desk: De
     """Or two bots in a loop would go on for an hour without any limit."""
     await desk.say(ANA, "a")
     user = await desk.id_of(ANA)
-    await desk.store.pause(user, who="test")
-    await desk.store.resume(user, skip=False, who="test")
+    await desk.store.pause(user, who=Operator("test"))
+    await desk.store.resume(user, skip=False, who=Operator("test"))
     again, _ = await restart(desk, open_desk, -HOUR)
     again.tick()
     await again.serve_all()

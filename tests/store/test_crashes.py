@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.domain import Done, Failed
+from bot.domain import Done, Failed, Operator
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, edit, revoke, words
 
@@ -54,7 +54,7 @@ async def test_a_row_with_an_apology_of_an_earlier_life_is_blamed(desk: Desk, op
     (part,) = await desk.plan(lease, "sorry", kind="apology", error="bad")
     await desk.begin(lease, part)
     await desk.settle(lease, Failed("bad", desk.receipt(part)))
-    await desk.store.retry([await desk.message_id(ANA, "killer")], who="test")
+    await desk.store.retry([await desk.message_id(ANA, "killer")], who=Operator("test"))
     desk = await crash(desk, open_desk, "killer")
     desk = await crash(desk, open_desk, "killer")
     assert (await desk.lease()).crashes == 2

@@ -1,6 +1,6 @@
 """What the model reads of a conversation."""
 
-from bot.domain import Cancelled, Done, Failed, Retry
+from bot.domain import Cancelled, Done, Failed, Operator, Retry
 from tests.store.desk import Desk, message
 
 ANA, BEN = "5215550001", "5215550002"
@@ -11,7 +11,7 @@ async def test_the_conversation_is_told_in_the_order_of_answering(desk: Desk) ->
     await desk.say(ANA, "first", "second", sent=0)
     await desk.settle(await desk.lease(), Failed("bad"))
     await desk.serve(await desk.lease(), "re second")
-    await desk.store.retry([await desk.message_id(ANA, "first")], who="test")
+    await desk.store.retry([await desk.message_id(ANA, "first")], who=Operator("test"))
     await desk.serve(await desk.lease(), "re first")
     assert await desk.history(ANA) == [
         ("user", "second"),

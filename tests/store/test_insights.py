@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.domain import Done, Failed, Identity, InDoubt, Released, Retry
+from bot.domain import Done, Failed, Identity, InDoubt, Operator, Released, Retry
 from bot.errors import NotFound
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message
@@ -38,7 +38,7 @@ async def test_the_figures_of_a_queue(desk: Desk) -> None:
     assert (stats["totalMessages"], stats["pending"], stats["leased"]) == (2, 1, 1)
     assert (stats["activeUsers"], stats["failed"]) == (2, 1)
     assert stats["oldestAgeSeconds"] == pytest.approx(60, abs=0.1)
-    await desk.store.pause(None, who="test")
+    await desk.store.pause(None, who=Operator("test"))
     assert (await desk.store.insights.queue_stats())["paused"] is True
 
 
@@ -81,11 +81,11 @@ async def test_a_users_state_is_one_of_five(desk: Desk) -> None:
     assert await state() == "retrying"
     desk.tick(60)
     assert await state() == "waiting"
-    await desk.store.pause(await desk.id_of(ANA), who="test")
+    await desk.store.pause(await desk.id_of(ANA), who=Operator("test"))
     assert await state() == "paused"
-    await desk.store.clear(None, who="test")
+    await desk.store.clear(None, who=Operator("test"))
     assert await state() == "paused"
-    await desk.store.resume(await desk.id_of(ANA), skip=False, who="test")
+    await desk.store.resume(await desk.id_of(ANA), skip=False, who=Operator("test"))
     assert await state() == "idle"
 
 
@@ -240,7 +240,7 @@ async def test_reasons_not_to_be_ready_are_words(open_desk: OpenDesk) -> None:
     await desk.say(ANA, "a")
     assert await desk.store.insights.reasons() == []
     await desk.settle(await desk.lease(), Released(refused_by="graph", error="token expired"))
-    await desk.store.pause(None, who="test")
+    await desk.store.pause(None, who=Operator("test"))
     shut, paused = await desk.store.insights.reasons()
     assert "WhatsApp" in shut
     assert "token expired" in shut

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.domain import Done, Failed, Identity, Lease, Released, Retry
+from bot.domain import Done, Failed, Identity, Lease, Operator, Released, Retry
 from bot.store.replies import Plan
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, message, words
@@ -107,10 +107,10 @@ async def test_a_pause_of_either_holds_for_both(desk: Desk) -> None:
     """Who was paused stays so: nobody lifted it."""
     await desk.say(PHONE, "p")
     await desk.say(ID, "i")
-    await desk.store.pause(await desk.id_of(PHONE), who="test")
+    await desk.store.pause(await desk.id_of(PHONE), who=Operator("test"))
     await desk.arrive(message(BOTH, "both", 9))
     assert await desk.claim() == []
-    await desk.store.resume(await desk.id_of(ID), skip=False, who="test")
+    await desk.store.resume(await desk.id_of(ID), skip=False, who=Operator("test"))
     assert await desk.serve_all() == ["p", "i", "both"]
 
 

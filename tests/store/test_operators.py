@@ -2,13 +2,13 @@
 
 import pytest
 
-from bot.domain import Done, Released
+from bot.domain import Done, Operator, Released
 from bot.errors import NotFound
 from bot.store.replies import Plan
 from tests.store.desk import Desk, message, words
 
 ANA, BEN, CARL = "5215550001", "5215550002", "5215550003"
-WHO = "test"
+WHO = Operator("test")
 
 
 async def test_a_paused_person_waits_and_others_go_on(desk: Desk) -> None:
@@ -16,12 +16,12 @@ async def test_a_paused_person_waits_and_others_go_on(desk: Desk) -> None:
     await desk.say(ANA, "a1")
     await desk.say(BEN, "b1")
     ana = await desk.id_of(ANA)
-    assert await desk.store.pause(ana, who="page") == 1
+    assert await desk.store.pause(ana, who=Operator("page")) == 1
     user = (await desk.look(ANA))["user"]
     assert (user["state"], user["paused"], user["paused_by"], user["depth"]) == ("paused", True, "page", 1)
     await desk.say(ANA, "a2", sent=1)
     assert await desk.serve_all() == ["b1"]
-    assert await desk.store.resume(ana, skip=False, who="page") == (1, 0)
+    assert await desk.store.resume(ana, skip=False, who=Operator("page")) == (1, 0)
     user = (await desk.look(ANA))["user"]
     assert (user["state"], user["paused"], user["paused_by"]) == ("waiting", False, None)
     assert await desk.serve_all() == ["a1", "a2"]
@@ -31,7 +31,7 @@ async def test_pausing_twice_keeps_the_first_reason(desk: Desk) -> None:
     """Who paused first is who is shown."""
     await desk.say(ANA, "a")
     await desk.settle(await desk.lease(), Released(pause=True, error="limit_per_hour"))
-    await desk.store.pause(await desk.id_of(ANA), who="page")
+    await desk.store.pause(await desk.id_of(ANA), who=Operator("page"))
     assert (await desk.look(ANA))["user"]["paused_by"] == "limit_per_hour"
 
 

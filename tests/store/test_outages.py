@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.domain import Answer, Done, InDoubt, Lease, Outcome, Released, Retry, Service
+from bot.domain import Answer, Done, InDoubt, Lease, Operator, Outcome, Released, Retry, Service
 from bot.store.replies import Plan
 from tests.store.desk import PEOPLE, Desk, at
 
@@ -131,7 +131,7 @@ async def test_what_was_cancelled_meanwhile_stays_so(desk: Desk) -> None:
     await desk.crowd(3)
     leases = await desk.claim(3)
     await stumble(desk, leases[0])
-    await desk.store.clear(await desk.id_of(PEOPLE[0]), who="test")
+    await desk.store.clear(await desk.id_of(PEOPLE[0]), who=Operator("test"))
     await stumble(desk, *leases[1:])
     assert await desk.open_services() == ["model"]
     assert set((await desk.states(PEOPLE[0])).values()) == {"cancelled"}

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain import Done, Failed, InDoubt, Lease, Released, Retry
+from bot.domain import Done, Failed, InDoubt, Lease, Operator, Released, Retry
 from bot.errors import NotFound, WrongState
 from tests.store.desk import Desk, at, message, words
 
 ANA, BEN = "5215550001", "5215550002"
-WHO = "test"
+WHO = Operator("test")
 
 
 async def fail(desk: Desk, body: str, error: str = "bad", who: str = ANA) -> int:

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from bot import __version__
 from bot.cli import main
+from bot.domain import Operator
 from bot.errors import StartError
 from bot.store.store import Store
 from tests.flow.listeners import a_store
@@ -256,7 +257,7 @@ def test_status_speaks_of_answering_and_of_no_time_that_has_passed(folder: Path)
         await wait(store, ANA, "one")
         await lease(store)
         await refuse(store)
-        await store.try_circuit("model", who="test")
+        await store.try_circuit("model", who=Operator("test"))
 
     with_store(folder, answering)
     assert re.search(rf"^u1 .* waiting +Ana \+{ANA}$", bot(folder, "status").output, re.MULTILINE)  # nobody is there

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from bot.clock import age, readable
-from bot.domain import Batch, Done, Identity, Inbound, Released
+from bot.domain import Batch, Done, Identity, Inbound, Operator, Released
 from bot.store.replies import Plan
 from bot.store.store import Store
 from bot.web.page import TEMPLATES, Page
@@ -100,7 +100,7 @@ async def test_an_empty_queue_says_so(page: Drawn) -> None:
 
 async def test_the_headline_tells_why_nothing_is_answered(page: Drawn) -> None:
     """One reason stands in the headline, several in a list; times are readable."""
-    await page.store.pause(None, who="test")
+    await page.store.pause(None, who=Operator("test"))
     html = await page.status()
     assert re.fullmatch(r"Not answering: everything is paused since \d\d \w{3} [\d:]{8} UTC", headline(html))
     page.reasons["file"] = "the file can't be written: disk full"
@@ -124,7 +124,7 @@ async def test_a_refusing_service_is_named_and_can_be_tried(page: Drawn) -> None
 async def test_a_try_that_is_due_is_not_promised_for_a_time_that_has_passed(page: Drawn) -> None:
     """It comes with whatever message is next: where nothing waits, nothing is tried."""
     await refuse(page.store)
-    await page.store.try_circuit("model", who="test")
+    await page.store.try_circuit("model", who=Operator("test"))
     assert "The model is tried again with the next message; bot check" in Outline(await page.status()).words
 
 
@@ -132,7 +132,7 @@ async def test_every_time_names_its_zone(page: Drawn) -> None:
     """Who reads at night must not have to wonder."""
     await fail(page.store, ANA, "failing words")
     await refuse(page.store)
-    await page.store.pause(None, who="test")
+    await page.store.pause(None, who=Operator("test"))
     await wait(page.store, ANA, "waiting words")
     for html in (await page.status(), await page.user()):
         assert re.search(r"\d\d:\d\d:\d\d UTC", html)
@@ -144,7 +144,7 @@ async def test_users_and_failures_have_their_buttons(page: Drawn) -> None:
     message = await fail(page.store, ANA, "hola?", "the model broke")
     await fail(page.store, BEA, "late", "expired", name="Bea")
     await wait(page.store, ANA, "one", "two")
-    await page.store.pause(2, who="test")
+    await page.store.pause(2, who=Operator("test"))
     outline = Outline(await page.status())
     assert set(outline.buttons) >= {
         ("Pause", "/api/users/u1/pause"),
@@ -274,10 +274,10 @@ async def test_clearing_asks_first_and_counts_what_it_would_cancel(page: Drawn) 
 async def test_who_is_paused_may_be_resumed_without_what_waits(page: Drawn) -> None:
     """Behind the same question: it can't be taken back either."""
     await wait(page.store, ANA, "one")
-    await page.store.pause(1, who="test")
+    await page.store.pause(1, who=Operator("test"))
     assert "/api/users/u1/resume" in [action for _, action in Outline(await page.user("u1")).buttons]
     assert ("Cancel them and resume", "/api/users/u1/resume") in Outline(await page.clear("u1")).buttons
-    await page.store.pause(None, who="test")
+    await page.store.pause(None, who=Operator("test"))
     assert ("Cancel them and resume", "/api/resume") in Outline(await page.clear()).buttons
 
 

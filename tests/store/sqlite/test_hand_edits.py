@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot.clock import Clock
-from bot.domain import Done, Failed, InDoubt, Released, Retry
+from bot.domain import Done, Failed, InDoubt, Operator, Released, Retry
 from tests.store.desk import Desk, at, message, words
 from tests.store.sqlite.terminal import Refused, by_hand, check_sums, rows
 
@@ -149,7 +149,7 @@ async def test_a_time_of_a_person_that_is_none_stops_only_them(desk: Desk, path:
     assert "can't be read" in str((await desk.errors(ANA))["a"])
     check_sums(path)
     by_hand(path, f"UPDATE users SET last_message_at = datetime('now') WHERE phone = '{ANA}'")
-    await desk.store.retry(None, who="test")
+    await desk.store.retry(None, who=Operator("test"))
     assert words(await desk.claim()) == ["a"]
 
 

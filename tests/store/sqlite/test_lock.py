@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Done
+from bot.domain import Done, Operator
 from bot.errors import StoreUnavailable
 from tests.store.desk import Desk, words
 from tests.store.sqlite.terminal import rows
@@ -72,7 +72,7 @@ async def test_an_operator_gives_up_too(desk: Desk, terminal: Terminal) -> None:
     await desk.say(ANA, "a")
     terminal.lock()
     with pytest.raises(StoreUnavailable, match="lock"):
-        await desk.store.pause(await desk.id_of(ANA), who="test")
+        await desk.store.pause(await desk.id_of(ANA), who=Operator("test"))
     terminal.unlock()
     assert words(await desk.claim()) == ["a"]
 

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from bot.domain import Batch, Done, Failed, Identity, IdentityChange, InDoubt, Released, Retry, Status
+from bot.domain import Batch, Done, Failed, Identity, IdentityChange, InDoubt, Operator, Released, Retry, Status
 from bot.errors import NotFound
 from bot.store.replies import PairLimit
 from bot.store.turns import Budget
@@ -45,7 +45,7 @@ async def everything(desk: Desk) -> None:
     await desk.plan(second, "sorry", kind="apology", error="bad")
     await desk.settle(second, Failed("bad"))
     await desk.settle(third, Released(refused_by="model", error="no"))
-    await desk.store.try_circuit("model", who="test")
+    await desk.store.try_circuit("model", who=Operator("test"))
     (probe,) = await desk.claim(1)
     await desk.settle(probe, Retry(1, "busy"))
     desk.tick(120)
@@ -62,14 +62,14 @@ async def everything(desk: Desk) -> None:
     ana = await desk.id_of(ANA)
     await desk.store.standing(ana, 20, 24_000)
     await desk.store.listening()
-    await desk.store.retry(None, who="test")
-    await desk.store.pause(ana, who="test")
-    await desk.store.resume(ana, skip=True, who="test")
-    await desk.store.pause(None, who="test")
-    await desk.store.resume(None, skip=True, who="test")
-    await desk.store.clear(None, who="test")
+    await desk.store.retry(None, who=Operator("test"))
+    await desk.store.pause(ana, who=Operator("test"))
+    await desk.store.resume(ana, skip=True, who=Operator("test"))
+    await desk.store.pause(None, who=Operator("test"))
+    await desk.store.resume(None, skip=True, who=Operator("test"))
+    await desk.store.clear(None, who=Operator("test"))
     try:
-        await desk.store.retry([99], who="test")
+        await desk.store.retry([99], who=Operator("test"))
     except NotFound:
         pass
     insights = desk.store.insights

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Answer, Batch, Done, Identity, IdentityChange, Lease, Receipt, Released, Retry, Status
+from bot.domain import Answer, Batch, Done, Identity, IdentityChange, Lease, Operator, Receipt, Released, Retry, Status
 from bot.store.replies import Permit, Plan
 from bot.store.store import Store
 from bot.store.turns import Budget
@@ -21,7 +21,7 @@ GRAIN = 50  # steps between two looks
 # Steps of one call: fixed work on MANY people may take so many more than on FEW (deeper trees, cold pages) …
 GROWTH = 1.3
 SLACK = 1_000
-OPERATORS = "test"
+OPERATORS = Operator("test")
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "pause": (nothing, lambda at: at.store.pause(2, who=OPERATORS)),
     "resume": (lambda at: at.store.pause(2, who=OPERATORS), lambda at: at.store.resume(2, skip=True, who=OPERATORS)),
     "clear": (nothing, lambda at: at.store.clear(2, who=OPERATORS)),
-    "try circuit": (refused, lambda at: at.store.try_circuit("model", who="test")),
+    "try circuit": (refused, lambda at: at.store.try_circuit("model", who=Operator("test"))),
     "look for users": (nothing, lambda at: at.store.insights.users(50)),
     "look for the last users": (nothing, lambda at: at.store.insights.users(50, "0-100")),
     "look for failures": (nothing, lambda at: at.store.insights.failures(10)),
