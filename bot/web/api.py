@@ -29,9 +29,11 @@ class Api:
         read = self._store.insights
         return [
             web.get("/queue-stats", _told(lambda _: read.queue_stats())),
-            web.get("/api/users", _told(lambda request: read.users(*wire.paging(request, wire.USERS_CURSOR)))),
+            web.get("/api/users", _told(lambda request: read.users(*wire.paging(request.query, wire.USERS_CURSOR)))),
             web.get("/api/users/{user_id}", _told(lambda request: read.user(request.match_info["user_id"]))),
-            web.get("/api/failures", _told(lambda request: read.failures(*wire.paging(request, wire.FAILURES_CURSOR)))),
+            web.get(
+                "/api/failures", _told(lambda request: read.failures(*wire.paging(request.query, wire.FAILURES_CURSOR)))
+            ),
             web.post("/api/messages/{id}/retry", self.retry),
             web.post("/api/failures/retry", self.retry),
             web.post("/api/{verb:pause|resume|clear}", self.steer),

@@ -1,18 +1,26 @@
 """The status page: drawn on the server, works without JavaScript, tells what is and what can be done about it."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from aiohttp import web
+from markupsafe import Markup
 
 from bot import __version__
 from bot.clock import age, readable
+from bot.errors import NotFound
 from bot.store.store import Store
 from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, paging
 
 TEMPLATES = Path(__file__).parent / "templates"
+# What of a page is kept live, in the order of the page: each is an element's id and templates/parts/ID.html.
+PARTS = {
+    "status.html": ("headline", "figures", "charts", "users", "failures"),
+    "user.html": ("person", "queue", "conversation"),
+}
 # `?done=` carries a word and figures only, so that a link from elsewhere can't put words into the page's mouth.
 DONE = {
     "retried": "Failed messages that are back in the queue: {0}.",
@@ -44,22 +52,41 @@ class Page:
 
     async def status(self, request: web.Request) -> web.Response:
         """Draw the status page."""
-        limit, after = paging(request, USERS_CURSOR)
-        _, failures_after = paging(request, FAILURES_CURSOR, "failures_after")
-        return self.draw(
-            "status.html",
-            stats=await self._insights.queue_stats(),
-            reasons=[*self._reasons.values(), *await self._store.reasons()],
-            circuits=await self._insights.circuits(),
-            users=await self._insights.users(limit, after),
-            failures=await self._insights.failures(limit, failures_after),
-            later=bool(after or failures_after),
-            done=_done(request),
-        )
+        return await self._whole(request)
 
     async def user(self, request: web.Request) -> web.Response:
         """Draw one user: what waits, what failed, the conversation."""
-        return self.draw("user.html", done=_done(request), **await self._insights.user(request.match_info["user_id"]))
+        return await self._whole(request)
+
+    async def parts(self, path: str, query: Mapping[str, str]) -> dict[str, str]:
+        """Draw the parts that are kept live of the page at `path`, by id. Raises NotFound where there is no such."""
+        template, values = await self._values(path, query)
+        return self._parts(template, values)
+
+    async def _whole(self, request: web.Request) -> web.Response:
+        template, values = await self._values(request.path, request.query)
+        return self.draw(template, done=_done(request), parts=self._parts(template, values), **values)
+
+    def _parts(self, template: str, values: dict[str, Any]) -> dict[str, str]:
+        draw = self._templates.get_template
+        return {part: Markup(draw(f"parts/{part}.html").render(values)) for part in PARTS[template]}
+
+    async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+        """Return the template of a page and what it shows."""
+        if found := re.fullmatch("/users/([^/]+)", path):
+            return "user.html", await self._insights.user(found[1])
+        if path != "/":
+            raise NotFound("there is no such page")
+        limit, after = paging(query, USERS_CURSOR)
+        _, failures_after = paging(query, FAILURES_CURSOR, "failures_after")
+        return "status.html", {
+            "stats": await self._insights.queue_stats(),
+            "reasons": [*self._reasons.values(), *await self._store.reasons()],
+            "circuits": await self._insights.circuits(),
+            "users": await self._insights.users(limit, after),
+            "failures": await self._insights.failures(limit, failures_after),
+            "later": bool(after or failures_after),
+        }
 
     async def confirm_clear(self, request: web.Request) -> web.Response:
         """Ask before waiting messages are cancelled, of one user or of everybody."""

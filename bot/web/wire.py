@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -46,9 +47,9 @@ async def _field(request: web.Request, known: str) -> Any:
     return found.get(known)
 
 
-def paging(request: web.Request, cursor: str, after: str = "after") -> tuple[int, str | None]:
+def paging(query: Mapping[str, str], cursor: str, after: str = "after") -> tuple[int, str | None]:
     """Return `limit` (1 to 500, 50 where not given) and `after`, the `next` of the page before, like `cursor`."""
-    limit, position = LIMITS.get(request.query.get("limit", "50")), request.query.get(after) or None
+    limit, position = LIMITS.get(query.get("limit", "50")), query.get(after) or None
     if limit is None:
         raise web.HTTPBadRequest(reason="limit must be a number from 1 to 500")
     if position is not None and not re.fullmatch(cursor, position):

@@ -12,7 +12,7 @@ from bot.clock import age, readable
 from bot.domain import Batch, Done, Identity, Inbound, Operator, Released
 from bot.store.replies import Plan
 from bot.store.store import Store
-from bot.web.page import TEMPLATES, Page
+from bot.web.page import PARTS, TEMPLATES, Page
 from bot.web.wire import prefers_html
 from tests.flow.listeners import NUMBER, a_store
 from tests.flow.people import fail, lease, refuse, wait
@@ -292,9 +292,12 @@ async def test_a_limit_that_paused_somebody_is_named(page: Drawn) -> None:
 
 def test_every_template_is_drawn_by_a_test_here() -> None:
     """Undefined values raise only when a template is drawn."""
-    assert {path.name for path in TEMPLATES.iterdir()} == {
+    assert {path.name for path in TEMPLATES.glob("*.html")} == {
         "base.html", "status.html", "user.html", "clear.html", "error.html",
     }  # fmt: skip
+    assert {path.stem for path in (TEMPLATES / "parts").iterdir()} == {
+        part for parts in PARTS.values() for part in parts
+    }
 
 
 @pytest.mark.parametrize(
