@@ -81,8 +81,15 @@ class Insights:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""
         return await self._query(lambda db, now: _rows(db, _STATS, now)[0])
 
-    async def users(self, limit: int = 50, after: str | None = None) -> Row:
-        """Return a page of people, deepest queue first. Raises ValueError on a cursor that isn't ours."""
+    async def users(
+        self, limit: int = 50, after: str | None = None, *, search: str = "", state: str = "", sort: str = "depth"
+    ) -> Row:
+        """Return a page of people: `{"users": [...], "next": cursor or None}`.
+
+        `sort`: depth (deepest queue first), oldest (who waits longest), failed (most failures), recent (wrote last);
+        `state`: idle, waiting, leased, retrying, paused, "" for all; `search`: in name, numbers, ids, recent texts.
+        Raises ValueError on a cursor that isn't ours.
+        """
         depth, user_id = (int(number) for number in after.split("-")) if after else (2**62, 2**62)
 
         def query(db: sqlite3.Connection, now: datetime) -> Row:
@@ -120,8 +127,15 @@ class Insights:
 
         return await self._query(query)
 
-    async def failures(self, limit: int = 50, after: str | None = None) -> Row:
-        """Return a page of what failed, newest first: messages, and replies that couldn't be delivered."""
+    async def failures(
+        self, limit: int = 50, after: str | None = None, *, cause: str = "", user: str = "", search: str = ""
+    ) -> Row:
+        """Return a page of what failed, newest first: messages, and replies that couldn't be delivered.
+
+        `{"failures": [...], "next", "total", "retryable"}`: `total` and `retryable` (how many of them a retry puts
+        back) count all that the filter means, on this page and the others. `cause` is an `error` of `causes`, `user`
+        whatever a person is known by, `search` a part of text, error, name, number or id. Raises NotFound (`user`).
+        """
         before = int(after) if after else 2**62
 
         def query(db: sqlite3.Connection, now: datetime) -> Row:
@@ -134,6 +148,24 @@ class Insights:
             return {"failures": rows[:limit], "next": str(rows[limit - 1]["id"]) if len(rows) > limit else None}
 
         return await self._query(query)
+
+    async def causes(self) -> list[Row]:
+        """Return why messages failed, most common first: error, count, and how many of them are `retryable`."""
+        raise NotImplementedError
+
+    async def audit(self, limit: int = 50, after: str | None = None) -> Row:
+        """Return a page of what operators did, newest first: id, at, who, address, action, user_id, messages."""
+        raise NotImplementedError
+
+    async def asked(
+        self, message_id: int, *, instructions: Callable[[datetime, str | None], str], messages: int, characters: int
+    ) -> Row:
+        """Return what the model was sent for a message, or would be: instructions, history, quotes, text.
+
+        `instructions` makes them of the time and the person's name (`OpenAI.render_instructions`); the bounds are those
+        of the history. Raises NotFound.
+        """
+        raise NotImplementedError
 
     async def circuits(self) -> list[Row]:
         """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""
