@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import jinja2
 from aiohttp import web
@@ -29,6 +31,8 @@ DONE = {
     "cleared": "Waiting messages cancelled: {1}, of users: {0}.",
     "trying": "The next message tries the service again.",
 }
+# What of a query the status page obeys: filters, and where its two lists go on.
+ASKED = ("search", "state", "sort", "limit", "after", "cause", "failed", "failures_after")
 
 
 class Page:
@@ -48,6 +52,7 @@ class Page:
             web.get("/users/{user_id}", self.user),
             web.get("/users/{user_id}/clear", self.confirm_clear),
             web.get("/clear", self.confirm_clear),
+            web.get("/audit", self.audit),
         ]
 
     async def status(self, request: web.Request) -> web.Response:
@@ -65,28 +70,43 @@ class Page:
 
     async def _whole(self, request: web.Request) -> web.Response:
         template, values = await self._values(request.path, request.query)
-        return self.draw(template, done=_done(request), parts=self._parts(template, values), **values)
+        return self.draw(
+            template, here=request.path, done=_done(request), parts=self._parts(template, values), **values
+        )
 
     def _parts(self, template: str, values: dict[str, Any]) -> dict[str, str]:
         draw = self._templates.get_template
-        return {part: Markup(draw(f"parts/{part}.html").render(values)) for part in PARTS[template]}
+        return {part: Markup(draw(f"parts/{part}.html").render(acts=True, **values)) for part in PARTS[template]}
 
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """Return the template of a page and what it shows."""
         if found := re.fullmatch("/users/([^/]+)", path):
-            return "user.html", await self._insights.user(found[1])
+            person = await self._insights.user(found[1])
+            return "user.html", person | {"reachable": True}
         if path != "/":
             raise NotFound("there is no such page")
+        asked = {name: query.get(name, "") for name in ASKED}
         limit, after = paging(query, USERS_CURSOR)
         _, failures_after = paging(query, FAILURES_CURSOR, "failures_after")
+        chosen = {"search": asked["search"], "state": asked["state"], "sort": asked["sort"] or "depth"}
+        which = {"cause": asked["cause"], "search": asked["failed"]}
         return "status.html", {
+            "asked": asked,
+            "link": partial(_link, asked),
             "stats": await self._insights.queue_stats(),
             "reasons": [*self._reasons.values(), *await self._store.reasons()],
             "circuits": await self._insights.circuits(),
-            "users": await self._insights.users(limit, after),
-            "failures": await self._insights.failures(limit, failures_after),
-            "later": bool(after or failures_after),
+            "users": await self._insights.users(limit, after, **chosen),
+            "failures": await self._insights.failures(limit, failures_after, **which),
+            "causes": await self._insights.causes(),
         }
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """Draw what operators did."""
+        limit, after = paging(request.query, FAILURES_CURSOR)
+        return self.draw(
+            "audit.html", here=request.path, asked={"after": after}, **await self._insights.audit(limit, after)
+        )
 
     async def confirm_clear(self, request: web.Request) -> web.Response:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
@@ -99,8 +119,14 @@ class Page:
 
     def draw(self, name: str, status: int = 200, **values: Any) -> web.Response:
         """Draw a template; `error.html` wants a `reason`."""
-        text = self._templates.get_template(name).render(values, status=status)
+        text = self._templates.get_template(name).render({"acts": True, "here": ""} | values, status=status)
         return web.Response(status=status, text=text, content_type="text/html")
+
+
+def _link(asked: Mapping[str, str], **changes: str) -> str:
+    """Return where the status page is with some of its filters changed and the others kept."""
+    kept = {name: value for name, value in {**asked, **changes}.items() if value}
+    return f"/?{urlencode(kept)}" if kept else "/"
 
 
 def _done(request: web.Request) -> str | None:
