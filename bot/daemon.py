@@ -21,7 +21,7 @@ from bot.clock import Clock
 from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
-from bot.janitor import keep_house, tell_reasons
+from bot.janitor import keep_house, note_minutes, tell_reasons
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
 from bot.store.inbox import Door
@@ -81,7 +81,7 @@ class Daemon:
             turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
             housework = keep_house(store, self._clock, config.store.keep_days, sender, graph)
-            for work in (housework, tell_reasons(store, self._clock)):
+            for work in (housework, note_minutes(store, self._clock), tell_reasons(store, self._clock)):
                 await stack.enter_async_context(_owned(work))
             scheduler.start()
             del self.reasons["start"]

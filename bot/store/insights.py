@@ -10,6 +10,7 @@ from bot.clock import Clock, stamp
 from bot.errors import NotFound
 from bot.store.db import Database
 from bot.store.operators import WINDOW
+from bot.store.trends import Trends
 from bot.store.turns import Budget
 
 Row = dict[str, Any]
@@ -76,6 +77,8 @@ class Insights:
 
     def __init__(self, database: Database, clock: Clock, budget: Budget) -> None:
         self._read, self._clock, self._budget = database.read, clock, budget
+        last = Trends(database, clock, budget)
+        self.trends, self.today, self.headline, self.changes = last.trends, last.today, last.headline, last.changes
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from bot.clock import Clock, parse_stamp, stamp
 from bot.domain import Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
-from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
+from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, trends, turns
 from bot.store.damage import touch
 from bot.store.db import Database
+from bot.store.headline import Headline
 from bot.store.insights import Insights
 
 T = TypeVar("T")
@@ -70,11 +71,20 @@ class Store:
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file tells; nothing: they can."""
-        reasons = [f"the file can't be written: {self.trouble}"] if self.trouble else []
         try:
-            return reasons + await self.insights.reasons()
+            return self._troubles() + await self.insights.reasons()
         except StoreError as error:
-            return [*reasons, f"the file can't be read: {error}"]
+            return [*self._troubles(), f"the file can't be read: {error}"]
+
+    async def headline(self, known: Sequence[str] = ()) -> Headline:
+        """Say in one sentence how it goes; `known` is what only the process knows, like "starting"."""
+        try:
+            return await self.insights.headline([*known, *self._troubles()])
+        except StoreError as error:
+            return Headline(f"The file can't be read: {error}", "bad")
+
+    def _troubles(self) -> list[str]:
+        return [f"the file can't be written: {self.trouble}"] if self.trouble else []
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
@@ -150,6 +160,11 @@ class Store:
         """Delete up to `most` messages that were decided over `keep_days` ago, with all that hangs on them."""
         before = stamp(self._clock.now() - timedelta(days=keep_days))
         return await self._db.keep(lambda db: outbox.prune(db, before, most))
+
+    async def note_minute(self) -> None:
+        """Store how the minute went that ended now, for the charts."""
+        minute = await self._db.read(lambda db: trends.measure(db, self._clock))
+        await self._db.keep(lambda db: trends.note(db, minute))
 
     async def retry(self, ids: Sequence[int] | None, *, who: Operator) -> int:
         """Put failed messages back to pending, all or none (None: every one that can be); return how many.
