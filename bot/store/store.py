@@ -189,6 +189,10 @@ class Store:
         """Let the next probe of a service be due now; False when its circuit isn't open."""
         return await self._act(lambda db, now: operators.try_circuit(db, service, now, who))
 
+    async def reveal(self, user_id: int, *, who: Operator) -> None:
+        """Note, before it is shown, that somebody looks at what is hidden of a user."""
+        await self._act(lambda db, now: operators.reveal(db, user_id, now, who))
+
     async def _act(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         now = self._clock.now()
         return await self._db.write(lambda db: work(db, now), give_up_seconds=WEBHOOK_PATIENCE_SECONDS)

@@ -9,10 +9,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
-from bot.domain import Operator, Service
+from bot.domain import Service
 from bot.errors import WrongState
 from bot.store.store import Store
-from bot.web import wire
+from bot.web import privacy, wire
+from bot.web.guard import VISITOR, operator
 from bot.web.public import alive
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,7 @@ class Api:
 
     async def retry(self, request: web.Request) -> web.Response:
         """Put failed messages back: the one in the path, those of `{"ids": [7, 8]}`, or all that can be."""
-        ids, who = await wire.wanted_ids(request), _who(request)
+        ids, who = await wire.wanted_ids(request), operator(request)
         about = {"user": "everybody"} if ids is None else {"ids": ids[:20]}
         return self._done(request, "retried", about, retried=await self._store.retry(ids, who=who))
 
@@ -53,7 +54,7 @@ class Api:
         """Pause, resume or clear the user that the path names; everybody where it names none."""
         named = request.match_info.get("user_id")
         user_id = None if named is None else await self._store.insights.find_user(named)
-        verb, who = request.match_info["verb"], _who(request)
+        verb, who = request.match_info["verb"], operator(request)
         about = {"user": f"u{user_id}" if user_id else "everybody"}
         if verb == "pause":
             return self._done(request, "paused", about, users=await self._store.pause(user_id, who=who))
@@ -66,7 +67,7 @@ class Api:
     async def try_circuit(self, request: web.Request) -> web.Response:
         """Let the next message probe a service whose circuit is open."""
         service: Service = "graph" if request.match_info["service"] == "graph" else "model"
-        if not await self._store.try_circuit(service, who=_who(request)):
+        if not await self._store.try_circuit(service, who=operator(request)):
             raise WrongState(f"the circuit of {service} is not open: nothing to try")
         return self._done(request, "trying", {"user": "everybody", "service": service}, circuits=1)
 
@@ -80,7 +81,7 @@ class Api:
         """Answer with the figures as JSON, or with the page that the button stood on, which then tells them."""
         self._bell.ring()
         route = getattr(request.match_info.route.resource, "canonical", None)  # a path may hold a phone number
-        log.info("operator", action=what, **about, **figures, who=_who(request).name, route=route)
+        log.info("operator", action=what, **about, **figures, who=operator(request).name, route=route)
         if not wire.prefers_html(request):
             return web.json_response(figures)
         # Only our own pages, and only by path: Referer must not send anybody anywhere else.
@@ -92,10 +93,6 @@ class Api:
 
 def _told(query: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:
     async def answer(request: web.Request) -> web.Response:
-        return web.json_response(await query(request))
+        return web.json_response(privacy.shown(request[VISITOR], await query(request)))
 
     return answer
-
-
-def _who(request: web.Request) -> Operator:
-    return Operator("page" if wire.prefers_html(request) else "api", request.remote)

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
+import structlog
 from aiohttp import web
 from markupsafe import Markup
 
@@ -15,8 +17,11 @@ from bot import __version__
 from bot.clock import age, readable
 from bot.errors import NotFound
 from bot.store.store import Store
-from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, paging
+from bot.web import privacy
+from bot.web.guard import VISITOR, Visitor, operator
+from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, paging, prefers_html
 
+log = structlog.get_logger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
 # What of a page is kept live, in the order of the page: each is an element's id and templates/parts/ID.html.
 PARTS = {
@@ -50,6 +55,7 @@ class Page:
         return [
             web.get("/", self.status),
             web.get("/users/{user_id}", self.user),
+            web.post("/api/users/{user_id}/reveal", self.reveal),
             web.get("/users/{user_id}/clear", self.confirm_clear),
             web.get("/clear", self.confirm_clear),
             web.get("/audit", self.audit),
@@ -57,26 +63,35 @@ class Page:
 
     async def status(self, request: web.Request) -> web.Response:
         """Draw the status page."""
-        return await self._whole(request)
+        return await self._whole(request, request.path, request[VISITOR])
 
     async def user(self, request: web.Request) -> web.Response:
         """Draw one user: what waits, what failed, the conversation."""
-        return await self._whole(request)
+        return await self._whole(request, request.path, request[VISITOR])
 
-    async def parts(self, path: str, query: Mapping[str, str]) -> dict[str, str]:
+    async def reveal(self, request: web.Request) -> web.Response:
+        """Show a user as they are, also where numbers and texts are hidden; the audit keeps who looked."""
+        user_id, who = await self._insights.find_user(request.match_info["user_id"]), operator(request)
+        await self._store.reveal(user_id, who=who)
+        log.info("operator", action="revealed", user=f"u{user_id}", who=who.name)
+        if not prefers_html(request):
+            return web.json_response(await self._insights.user(f"u{user_id}"))
+        return await self._whole(request, f"/users/u{user_id}", replace(request[VISITOR], hides=False))
+
+    async def parts(self, path: str, query: Mapping[str, str], visitor: Visitor) -> dict[str, str]:
         """Draw the parts that are kept live of the page at `path`, by id. Raises NotFound where there is no such."""
         template, values = await self._values(path, query)
-        return self._parts(template, values)
+        return self._parts(template, privacy.shown(visitor, values), visitor)
 
-    async def _whole(self, request: web.Request) -> web.Response:
-        template, values = await self._values(request.path, request.query)
-        return self.draw(
-            template, here=request.path, done=_done(request), parts=self._parts(template, values), **values
-        )
+    async def _whole(self, request: web.Request, path: str, visitor: Visitor) -> web.Response:
+        template, values = await self._values(path, request.query)
+        values = privacy.shown(visitor, values)
+        parts = self._parts(template, values, visitor)
+        return self.draw(template, visitor, here=path, done=_done(request), parts=parts, **values)
 
-    def _parts(self, template: str, values: dict[str, Any]) -> dict[str, str]:
-        draw = self._templates.get_template
-        return {part: Markup(draw(f"parts/{part}.html").render(acts=True, **values)) for part in PARTS[template]}
+    def _parts(self, template: str, values: dict[str, Any], visitor: Visitor) -> dict[str, str]:
+        draw, values = self._templates.get_template, values | {"acts": visitor.role == "admin", "visitor": visitor}
+        return {part: Markup(draw(f"parts/{part}.html").render(values)) for part in PARTS[template]}
 
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """Return the template of a page and what it shows."""
@@ -104,22 +119,22 @@ class Page:
     async def audit(self, request: web.Request) -> web.Response:
         """Draw what operators did."""
         limit, after = paging(request.query, FAILURES_CURSOR)
-        return self.draw(
-            "audit.html", here=request.path, asked={"after": after}, **await self._insights.audit(limit, after)
-        )
+        rows = await self._insights.audit(limit, after)
+        return self.draw("audit.html", request[VISITOR], here=request.path, asked={"after": after}, **rows)
 
     async def confirm_clear(self, request: web.Request) -> web.Response:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
         if named := request.match_info.get("user_id"):
-            user = (await self._insights.user(named))["user"]
+            user = privacy.shown(request[VISITOR], (await self._insights.user(named))["user"])
             waiting = user["depth"] - (user["state"] == "leased")
-            return self.draw("clear.html", user=user, waiting=waiting, paused=user["paused"])
+            return self.draw("clear.html", request[VISITOR], user=user, waiting=waiting, paused=user["paused"])
         stats = await self._insights.queue_stats()
-        return self.draw("clear.html", user=None, waiting=stats["pending"], paused=stats["paused"])
+        return self.draw("clear.html", request[VISITOR], user=None, waiting=stats["pending"], paused=stats["paused"])
 
-    def draw(self, name: str, status: int = 200, **values: Any) -> web.Response:
-        """Draw a template; `error.html` wants a `reason`."""
-        text = self._templates.get_template(name).render({"acts": True, "here": ""} | values, status=status)
+    def draw(self, name: str, visitor: Visitor, status: int = 200, **values: Any) -> web.Response:
+        """Draw a template for somebody; `error.html` wants a `reason`."""
+        known = {"acts": visitor.role == "admin", "visitor": visitor, "here": "", "status": status}
+        text = self._templates.get_template(name).render(known | values)
         return web.Response(status=status, text=text, content_type="text/html")
 
 

@@ -6,12 +6,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from bot.clock import age, readable
 from bot.domain import Batch, Done, Identity, Inbound, Operator, Released
 from bot.store.replies import Plan
 from bot.store.store import Store
+from bot.web.guard import VISITOR, Visitor
 from bot.web.page import PARTS, TEMPLATES, Page
 from bot.web.wire import prefers_html
 from tests.flow.listeners import NUMBER, a_store
@@ -25,25 +27,29 @@ class Drawn:
 
     def __init__(self, store: Store) -> None:
         self.store, self.reasons = store, dict[str, str]()
-        self._page = Page(store, self.reasons)
+        self._page, self.visitor = Page(store, self.reasons), Visitor("admin", "127.0.0.1")
 
     async def status(self, query: str = "") -> str:
         """Draw the status page."""
-        return (await self._page.status(make_mocked_request("GET", f"/?{query}"))).text or ""
+        return (await self._page.status(self._request(f"/?{query}"))).text or ""
 
     async def user(self, user: str = "u1") -> str:
         """Draw the page of a user."""
-        request = make_mocked_request("GET", f"/users/{user}", match_info={"user_id": user})
-        return (await self._page.user(request)).text or ""
+        return (await self._page.user(self._request(f"/users/{user}", user_id=user))).text or ""
 
     async def clear(self, user: str = "") -> str:
         """Draw the question before messages are cancelled."""
         names = {"user_id": user} if user else {}
-        return (await self._page.confirm_clear(make_mocked_request("GET", "/clear", match_info=names))).text or ""
+        return (await self._page.confirm_clear(self._request("/clear", **names))).text or ""
 
     def error(self, reason: str) -> str:
         """Draw an error."""
-        return self._page.draw("error.html", 409, reason=reason).text or ""
+        return self._page.draw("error.html", self.visitor, 409, reason=reason).text or ""
+
+    def _request(self, path: str, **names: str) -> web.Request:
+        request = make_mocked_request("GET", path, match_info=names)
+        request[VISITOR] = self.visitor
+        return request
 
 
 @pytest.fixture
