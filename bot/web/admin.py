@@ -12,14 +12,15 @@ from bot.errors import NotFound, StoreError, WrongState
 from bot.store.store import Store
 from bot.web.api import Api
 from bot.web.guard import Guard
+from bot.web.live import Live
 from bot.web.page import Page
 from bot.web.wire import prefers_html
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
     page = Page(store, reasons)
+    live = Live(store, reasons, page.parts)
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -50,7 +52,10 @@ def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard
         return response
 
     app = web.Application(middlewares=[answer])
-    app.add_routes([*page.routes(), *Api(store, bell, reasons).routes(), web.static("/static", STATIC)])
+    app.cleanup_ctx.append(live.running)
+    app.on_shutdown.append(live.end)
+    app.add_routes([*page.routes(), *Api(store, bell, reasons).routes(), web.get("/events", live.events)])
+    app.router.add_static("/static", STATIC)
     return app
 
 

@@ -1,7 +1,8 @@
 """The status page: drawn on the server, works without JavaScript, tells what is and what can be done about it."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,20 @@ class Page:
             raise NotFound("there is no such page")
         limit, after = paging(query, USERS_CURSOR)
         _, failures_after = paging(query, FAILURES_CURSOR, "failures_after")
-        return "status.html", {
-            "stats": await self._insights.queue_stats(),
-            "reasons": [*self._reasons.values(), *await self._store.reasons()],
-            "circuits": await self._insights.circuits(),
-            "users": await self._insights.users(limit, after),
-            "failures": await self._insights.failures(limit, failures_after),
-            "later": bool(after or failures_after),
+        known, look = list(self._reasons.values()), self._insights
+        looks: dict[str, Awaitable[Any]] = {
+            "headline": self._store.headline(known),
+            "reasons": self._store.reasons(),
+            "circuits": look.circuits(),
+            "stats": look.queue_stats(),
+            "today": look.today(),
+            "trends": look.trends(),
+            "users": look.users(limit, after),
+            "failures": look.failures(limit, failures_after),
         }
+        values = dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))  # together: one hop, one moment
+        values["reasons"] = [*known, *values["reasons"]]
+        return "status.html", values | {"later": bool(after or failures_after)}
 
     async def confirm_clear(self, request: web.Request) -> web.Response:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
