@@ -154,9 +154,13 @@ class _Scribe:
                 **who,
             )
         for minute in range(1, 60):
-            wave, wait = abs(30 - minute), self._dice.randint(200, 900)
+            wave, wait = abs(30 - minute), self._dice.randint(200, 900)  # most half an hour ago, and now
             answered = 14 + wave // 2 + self._dice.randint(0, 6)
-            row = {"depth": max(26 - wave + self._dice.randint(0, 5), 0), "arrived": answered, "answered": answered}
+            row = {
+                "depth": min(abs(15 - minute), abs(45 - minute)) + 12 + self._dice.randint(0, 4),
+                "arrived": answered,
+                "answered": answered,
+            }
             spans = {
                 "wait_p50_ms": wait,
                 "wait_p95_ms": wait * 4,
