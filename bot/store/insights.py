@@ -115,7 +115,7 @@ class Insights:
         return await self._query(query)
 
     async def asked(self, message_id: int, *, instructions: Instructions, messages: int, characters: int) -> Row:
-        """Return what the model was sent for a message, or would be now: instructions, history, quotes, text.
+        """Return what the model was sent for a message, or would be now: user_id, instructions, history, quotes, text.
 
         As far as the rows tell: the instructions are today's, with that time and name (`instructions` makes them of
         both, like OpenAI.render_instructions), and what was decided after it was asked is left out of its history, for

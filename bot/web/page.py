@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,8 +47,10 @@ ASKED = ("search", "state", "sort", "limit", "after", "cause", "failed", "failur
 class Page:
     """Draws the status page, the page of a user, the question before messages are cancelled, and errors."""
 
-    def __init__(self, store: Store, reasons: dict[str, str]) -> None:
-        self._store, self._insights, self._reasons = store, store.insights, reasons
+    def __init__(
+        self, store: Store, reasons: dict[str, str], asked: Callable[[web.Request], Awaitable[dict[str, Any]]]
+    ) -> None:
+        self._store, self._insights, self._reasons, self._asked = store, store.insights, reasons, asked
         loader = jinja2.FileSystemLoader(TEMPLATES)
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals["version"] = __version__
@@ -62,6 +64,7 @@ class Page:
             web.post("/api/users/{user_id}/reveal", self.reveal),
             web.get("/users/{user_id}/clear", self.confirm_clear),
             web.get("/clear", self.confirm_clear),
+            web.get("/messages/{id}", self.message),
             web.get("/audit", self.audit),
         ]
 
@@ -101,8 +104,7 @@ class Page:
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """Return the template of a page and what it shows."""
         if found := re.fullmatch("/users/([^/]+)", path):
-            person = await self._insights.user(found[1])
-            return "user.html", person | {"reachable": True}
+            return "user.html", await self._insights.user(found[1])
         if path != "/":
             raise NotFound("there is no such page")
         asked = {name: query.get(name, "") for name in ASKED}
@@ -125,6 +127,11 @@ class Page:
         values = dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))  # together: one hop, one moment
         values["reasons"] = [*known, *values["reasons"]]
         return "status.html", values | {"asked": asked, "link": partial(_link, asked)}
+
+    async def message(self, request: web.Request) -> web.Response:
+        """Draw what the model was sent for a message."""
+        sent = privacy.shown(request[VISITOR], await self._asked(request))
+        return self.draw("message.html", request[VISITOR], id=request.match_info["id"], **sent)
 
     async def audit(self, request: web.Request) -> web.Response:
         """Draw what operators did."""
