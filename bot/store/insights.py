@@ -8,6 +8,7 @@ from bot.clock import Clock, stamp
 from bot.store import failures, people
 from bot.store.asked import Instructions, asked
 from bot.store.db import Database
+from bot.store.failures import Failing
 from bot.store.rows import dicts
 from bot.store.turns import Budget
 
@@ -77,7 +78,7 @@ class Insights:
 
         def query(db: sqlite3.Connection, at: Row) -> Row:
             found = people.person(db, at, known_as)
-            failing = failures.page(db, at, people.CONVERSATION_MOST, None, failures.Failing(user=known_as))
+            failing = failures.page(db, at, people.CONVERSATION_MOST, None, Failing(user=known_as))
             return found | {"failures": failing["failures"]}
 
         return await self._query(query)
@@ -92,9 +93,7 @@ class Insights:
         whatever a person is known by, `search` a part of text, error, name, number or id of the newest 10,000.
         Raises NotFound (no such user) and BadValue.
         """
-        return await self._query(
-            lambda db, at: failures.page(db, at, limit, after, failures.Failing(cause, user, search))
-        )
+        return await self._query(lambda db, at: failures.page(db, at, limit, after, Failing(cause, user, search)))
 
     async def causes(self) -> list[Row]:
         """Return why messages failed, most common first: error, count, and how many of them are `retryable`."""

@@ -49,7 +49,7 @@ def retry(db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime,
     retried = Retried(len(chances), {why: counts[state] for state, why in SKIPPED.items() if counts[state]})
     if retried.why and not chances and not isinstance(which, Failing):
         told = str(retried) if len(wanted) > 1 else f"message {wanted[0]} {next(iter(retried.why))}"
-        raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"only failed ones can be retried: {told}")
+        raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"{told}: only a failed one can be retried")
     if chances:
         whose, first = "SELECT iif(? = 1, user_id, NULL) FROM outbox WHERE id = ?", (len(chances), chances[0])
         _audit(db, now, who, "retry", db.execute(whose, first).fetchone()[0], len(chances))

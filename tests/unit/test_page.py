@@ -217,6 +217,8 @@ async def test_no_page_has_scripts_styles_or_anything_from_elsewhere(page: Drawn
     ("done", "told"),
     [
         ("retried-3", "back in the queue: 3"),
+        ("retried-17-1", "17 of 18 put back; 1 was answered meanwhile."),
+        ("retried-0-2-0-0-0-0-1-1", "0 of 4 put back; 2 were answered meanwhile; 1 was too old"),
         ("paused-1", "Paused."),
         ("resumed-2-5", "skipped: 5"),
         ("cleared-1-4", "cancelled: 4"),
