@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
-from bot.domain import Failing
 from bot.store import failures, people
 from bot.store.asked import Instructions, asked
 from bot.store.db import Database
+from bot.store.failures import Failing
 from bot.store.rows import dicts
 from bot.store.trends import Trends
 from bot.store.turns import Budget

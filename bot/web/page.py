@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from bot import __version__
 from bot.clock import age, readable
-from bot.domain import Retried
 from bot.errors import NotFound
+from bot.store.failures import Retried
 from bot.store.operators import SKIPPED
 from bot.store.store import Store
 from bot.web import privacy
