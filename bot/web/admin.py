@@ -12,6 +12,7 @@ from bot.errors import NotFound, StoreError, WrongState
 from bot.store.store import Store
 from bot.web.api import Api
 from bot.web.guard import VISITOR, Guard
+from bot.web.live import Live
 from bot.web.page import Page
 from bot.web.signin import SignIn
 from bot.web.wire import prefers_html
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
     page = Page(store, reasons)
+    live = Live(store, reasons, page.parts)
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -55,7 +57,10 @@ def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard
 
     app = web.Application(middlewares=[answer])
     sign_in, api = SignIn(guard, page), Api(store, bell, reasons)
-    app.add_routes([*page.routes(), *sign_in.routes(), *api.routes(), web.static("/static", STATIC)])
+    app.cleanup_ctx.append(live.running)
+    app.on_shutdown.append(live.end)
+    app.add_routes([*page.routes(), *sign_in.routes(), *api.routes(), web.get("/events", live.events)])
+    app.router.add_static("/static", STATIC)
     return app
 
 

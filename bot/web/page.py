@@ -1,7 +1,8 @@
 """The status page: drawn on the server, works without JavaScript, tells what is and what can be done about it."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,7 +88,8 @@ class Page:
         template, values = await self._values(path, request.query)
         values = privacy.shown(visitor, values)
         parts = self._parts(template, values, visitor)
-        return self.draw(template, visitor, here=path, done=_done(request), parts=parts, **values)
+        live = request.path == path  # what is revealed isn't kept live: that would hide it again
+        return self.draw(template, visitor, here=path, live=live, done=_done(request), parts=parts, **values)
 
     def _parts(self, template: str, values: dict[str, Any], visitor: Visitor) -> dict[str, str]:
         draw, values = self._templates.get_template, values | {"acts": visitor.role == "admin", "visitor": visitor}
@@ -105,16 +107,21 @@ class Page:
         _, failures_after = paging(query, FAILURES_CURSOR, "failures_after")
         chosen = {"search": asked["search"], "state": asked["state"], "sort": asked["sort"] or "depth"}
         which = {"cause": asked["cause"], "search": asked["failed"]}
-        return "status.html", {
-            "asked": asked,
-            "link": partial(_link, asked),
-            "stats": await self._insights.queue_stats(),
-            "reasons": [*self._reasons.values(), *await self._store.reasons()],
-            "circuits": await self._insights.circuits(),
-            "users": await self._insights.users(limit, after, **chosen),
-            "failures": await self._insights.failures(limit, failures_after, **which),
-            "causes": await self._insights.causes(),
+        known, look = list(self._reasons.values()), self._insights
+        looks: dict[str, Awaitable[Any]] = {
+            "headline": self._store.headline(known),
+            "reasons": self._store.reasons(),
+            "circuits": look.circuits(),
+            "stats": look.queue_stats(),
+            "today": look.today(),
+            "trends": look.trends(),
+            "users": look.users(limit, after, **chosen),
+            "failures": look.failures(limit, failures_after, **which),
+            "causes": look.causes(),
         }
+        values = dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))  # together: one hop, one moment
+        values["reasons"] = [*known, *values["reasons"]]
+        return "status.html", values | {"asked": asked, "link": partial(_link, asked)}
 
     async def audit(self, request: web.Request) -> web.Response:
         """Draw what operators did."""

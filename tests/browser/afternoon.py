@@ -64,12 +64,23 @@ class _Scribe:
     def _message(self, user: int, body: str, ago: float, state: str = "done", **more: Any) -> int:
         times = {"sent_at": self._at(ago), "received_at": self._at(ago - 1), "begun_at": self._at(ago - 1.2)}
         ended = None if state == "pending" else self._at(ago - 5)
-        known = {"phone_number_id": self._number, "wamid": f"wamid.{user}.{ago}.{body[:9]}", "payload": "{}", "type": "text"}
+        known = {
+            "phone_number_id": self._number,
+            "wamid": f"wamid.{user}.{ago}.{body[:9]}",
+            "payload": "{}",
+            "type": "text",
+        }
         values = known | times | {"user_id": user, "body": body, "state": state, "finished_at": ended} | more
         return self._insert("outbox", **values)
 
     def _reply(self, user: int, message: int | None, body: str, ago: float, kind: str = "answer", **more: Any) -> None:
-        values = {"part": 1, "state": "sent", "delivery": "read", "planned_at": self._at(ago), "sent_at": self._at(ago - 1)}
+        values = {
+            "part": 1,
+            "state": "sent",
+            "delivery": "read",
+            "planned_at": self._at(ago),
+            "sent_at": self._at(ago - 1),
+        }
         self._insert("replies", user_id=user, outbox_id=message, body=body, kind=kind, **(values | more))
 
     def _try(self, message: int, stage: str, outcome: str, ago: float, **more: Any) -> None:
@@ -77,13 +88,28 @@ class _Scribe:
 
     def _conversation(self, user: int) -> None:
         message = self._message(user, "Hola 👋", 93_000)
-        self._try(message, "model", "answered", 92_998, duration_ms=1310, input_tokens=412, output_tokens=18, request_id="req_5f1c9ab0")
+        self._try(
+            message,
+            "model",
+            "answered",
+            92_998,
+            duration_ms=1310,
+            input_tokens=412,
+            output_tokens=18,
+            request_id="req_5f1c9ab0",
+        )
         self._try(message, "send", "sent", 92_997, duration_ms=143)
         self._reply(user, message, "¡Hola, Ana! ¿En qué te puedo ayudar?", 92_996)
         message = self._message(user, TEXTS[0], 4000)
         self._try(message, "model", "retry", 3998, code="429", error="rate limit reached", duration_ms=95)
         self._try(message, "model", "answered", 3990, duration_ms=1844, input_tokens=530, output_tokens=61)
-        self._reply(user, message, "Sí, viene en azul cobalto y en turquesa. La mediana cuesta 340 pesos.", 3988, delivery="delivered")
+        self._reply(
+            user,
+            message,
+            "Sí, viene en azul cobalto y en turquesa. La mediana cuesta 340 pesos.",
+            3988,
+            delivery="delivered",
+        )
         message = self._message(user, "", 3600, type="audio")
         self._reply(user, message, "Lo siento, todavía no puedo leer este tipo de mensaje.", 3590, "notice")
         message = self._message(user, "😀" * 4000, 3000)
@@ -119,12 +145,38 @@ class _Scribe:
     def _past(self) -> None:
         for action, user, messages in (("retry", None, 3), ("pause", 4, None), ("clear", 11, 6), ("try", None, None)):
             who = {"who": "page" if user else "cli", "address": "192.0.2.7" if user else None}
-            self._insert("audit", at=self._at(self._dice.randint(10, 5000)), action=action, user_id=user, messages=messages, **who)
+            self._insert(
+                "audit",
+                at=self._at(self._dice.randint(10, 5000)),
+                action=action,
+                user_id=user,
+                messages=messages,
+                **who,
+            )
         for minute in range(1, 60):
-            wave, wait = abs(30 - minute), self._dice.randint(200, 900)
+            wave, wait = abs(30 - minute), self._dice.randint(200, 900)  # most half an hour ago, and now
             answered = 14 + wave // 2 + self._dice.randint(0, 6)
-            row = {"depth": max(26 - wave + self._dice.randint(0, 5), 0), "arrived": answered, "answered": answered}
-            spans = {"wait_p50_ms": wait, "wait_p95_ms": wait * 4, "answer_p50_ms": 1200 + wait, "answer_p95_ms": 3000 + wait * 3}
-            self._insert("minutes", at=self._at(60 * minute), failed=minute % 17 == 0, **row, **spans, last_outbox=0, last_attempt=0)
+            row = {
+                "depth": min(abs(15 - minute), abs(45 - minute)) + 12 + self._dice.randint(0, 4),
+                "arrived": answered,
+                "answered": answered,
+            }
+            spans = {
+                "wait_p50_ms": wait,
+                "wait_p95_ms": wait * 4,
+                "answer_p50_ms": 1200 + wait,
+                "answer_p95_ms": 3000 + wait * 3,
+            }
+            self._insert(
+                "minutes",
+                at=self._at(60 * minute),
+                failed=minute % 17 == 0,
+                **row,
+                **spans,
+                last_outbox=0,
+                last_attempt=0,
+            )
         self._insert("usage", day=f"{self._now:%Y-%m-%d}", answers=1204, input_tokens=611_350, output_tokens=70_220)
-        self._insert("warnings", at=self._at(7200), kind="phone_number_quality_update", text="the number's quality is now YELLOW")
+        self._insert(
+            "warnings", at=self._at(7200), kind="phone_number_quality_update", text="the number's quality is now YELLOW"
+        )

@@ -15,8 +15,8 @@ from tests.process.harness import Bot
 
 MISSING = "Chromium is missing: make browser-deps (as root: apt-get install chromium)"
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
 
@@ -25,7 +25,9 @@ async def browser() -> AsyncIterator[Browser]:
     """Start a browser with a profile of its own; without Chromium skip the test, but fail it where CI=true."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(MISSING)
+        if os.environ.get("CI") == "true":
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield started

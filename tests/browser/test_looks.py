@@ -20,7 +20,9 @@ PAGES = {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESK])
-async def test_every_page_can_be_read_by_everybody(afternoon: Bot, browser: Browser, width: int, scheme: Scheme) -> None:
+async def test_every_page_can_be_read_by_everybody(
+    afternoon: Bot, browser: Browser, width: int, scheme: Scheme
+) -> None:
     """axe-core finds nothing serious, at both widths and in both schemes, with every detail opened."""
     async with window(browser, "about:blank", width=width, scheme=scheme, bypass_csp=True) as page:
         found = {}

@@ -1,7 +1,9 @@
 """The status page: honest in each state, escaped, complete without JavaScript."""
 
 import re
+import sqlite3
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,13 +11,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from bot.clock import age, readable
+from bot.clock import age, readable, stamp
 from bot.domain import Batch, Done, Identity, Inbound, Operator, Released
 from bot.store.replies import Plan
 from bot.store.store import Store
+from bot.store.turns import Budget
 from bot.web.guard import VISITOR, Visitor
 from bot.web.page import PARTS, TEMPLATES, Page
 from bot.web.wire import prefers_html
+from tests.clock import START, FakeClock
 from tests.flow.listeners import NUMBER, a_store
 from tests.flow.people import fail, lease, refuse, wait
 
@@ -98,20 +102,21 @@ def headline(html: str) -> str:
 async def test_an_empty_queue_says_so(page: Drawn) -> None:
     """No empty tables: words that tell what would stand there."""
     html = await page.status()
-    assert headline(html) == "Answering"
-    for words in ("Nothing waits.", "Nobody has written yet", "Nothing failed."):
+    assert headline(html) == "Answering normally"
+    for words in ("Nothing waits.", "Nobody has written yet", "Nothing failed.", "The first minute is being counted."):
         assert words in html
     assert "<table" not in html
 
 
 async def test_the_headline_tells_why_nothing_is_answered(page: Drawn) -> None:
-    """One reason stands in the headline, several in a list; times are readable."""
+    """The first of the reasons stands in the headline, several in a list; times are readable."""
     await page.store.pause(None, who=Operator("test"))
     html = await page.status()
-    assert re.fullmatch(r"Not answering: everything is paused since \d\d \w{3} [\d:]{8} UTC", headline(html))
+    assert re.fullmatch(r"Paused since \d\d:\d\d UTC", headline(html))
+    assert re.search(r"<title>Paused since \d\d:\d\d UTC · bot</title>", html)
     page.reasons["file"] = "the file can't be written: disk full"
     html = await page.status()
-    assert headline(html) == "Not answering"
+    assert headline(html) == "The file can&#39;t be written: disk full"
     assert "disk full" in html
     assert "everything is paused" in html
 
@@ -121,8 +126,8 @@ async def test_a_refusing_service_is_named_and_can_be_tried(page: Drawn) -> None
     await refuse(page.store)
     html = await page.status()
     outline = Outline(html)
-    said = r"Not answering: the model can&#39;t be used since \d\d \w{3} [\d:]{8} UTC: 401: Incorrect API key"
-    assert re.fullmatch(said, headline(html))
+    assert re.fullmatch(r"The model refuses our key since \d\d:\d\d UTC", headline(html))
+    assert re.search(r"the model can't be used since \d\d \w{3} [\d:]{8} UTC: 401: Incorrect API key", outline.words)
     assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC; bot check", outline.words)
     assert ("Try now", "/api/circuits/model/try") in outline.buttons
 
@@ -205,18 +210,124 @@ async def test_what_people_write_is_shown_and_not_obeyed(page: Drawn) -> None:
         assert HOSTILE in Outline(html).words
 
 
-async def test_no_page_has_scripts_styles_or_anything_from_elsewhere(page: Drawn) -> None:
+async def test_no_page_has_inline_scripts_styles_or_anything_from_elsewhere(page: Drawn) -> None:
     """What the content policy forbids isn't there in the first place; tags close in order."""
     await fail(page.store, ANA, "hola")
     await refuse(page.store)
     for html in (await page.status(), await page.user(), await page.clear(), page.error("x")):
         outline = Outline(html)
-        assert not {tag for tag, _ in outline.tags} & {"script", "style", "iframe", "img", "object"}
+        assert not {tag for tag, _ in outline.tags} & {"style", "iframe", "img", "object"}
+        scripts = [attributes for tag, attributes in outline.tags if tag == "script"]
+        assert scripts in ([], [{"src": "/static/live.js", "defer": None}])
+        assert "".join(re.findall("<script[^>]*>(.*?)</script>", html, re.DOTALL)) == ""
         for _, attributes in outline.tags:
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             for target in (attributes.get("href"), attributes.get("action")):
                 assert target is None or re.match("/[^/]|/$|data:,$|#failures$", target)
         assert ("html", {"lang": "en"}) in outline.tags
+
+
+# -- the last hour
+
+
+@pytest.fixture
+async def still(tmp_path: Path) -> AsyncIterator[Drawn]:
+    """A page over a new store whose clock stands still."""
+    store = await Store.open(tmp_path / "bot.db", clock=FakeClock())
+    try:
+        yield Drawn(store)
+    finally:
+        await store.close()
+
+
+def shapes(html: str, kind: str) -> list[str]:
+    """Return what a kind of line or bars is drawn by, chart after chart."""
+    return re.findall(rf'<path class="{kind}" d="([^"]*)"', html)
+
+
+async def minutes(page: Drawn, **columns: dict[int, int]) -> None:
+    """Put in minutes, by how long ago each is; what isn't told is 0, times are NULL."""
+    agos = sorted({ago for values in columns.values() for ago in values}, reverse=True)
+
+    def put(db: sqlite3.Connection) -> None:
+        for ago in agos:
+            row = {"depth": 0, "arrived": 0, "answered": 0, "failed": 0, "last_outbox": 0, "last_attempt": 0}
+            row |= {name: values[ago] for name, values in columns.items() if ago in values}
+            at = stamp(START - timedelta(minutes=ago))
+            marks = ", ".join("?" * (len(row) + 1))
+            db.execute(f"INSERT INTO minutes (at, {', '.join(row)}) VALUES ({marks})", (at, *row.values()))
+
+    await page.store._db.write(put)
+
+
+async def test_the_depth_is_a_line_with_gaps_where_the_daemon_was_down(still: Drawn) -> None:
+    """Minutes that follow each other are joined, others are not: nothing is drawn that nobody saw."""
+    await minutes(still, depth={30: 0, 29: 4, 28: 8, 10: 8, 2: 2, 1: 4})
+    (line,) = shapes(await still.status(), "depth")
+    assert line == "M30 29.0h.01L31 15.0L32 1.0M50 1.0h.01M58 22.0h.01L59 15.0"
+
+
+async def test_answered_and_failed_stand_on_each_other(still: Drawn) -> None:
+    """A bar each minute, none where nothing ended."""
+    await minutes(still, answered={5: 4, 4: 0, 3: 1}, failed={5: 4, 4: 0, 3: 1})
+    html = await still.status()
+    assert shapes(html, "answered") == ["M54.6 29.0v-14.0h.8V29.0zM56.6 29.0v-3.5h.8V29.0z"]
+    assert shapes(html, "failed") == ["M54.6 15.0v-14.0h.8V15.0zM56.6 25.5v-3.5h.8V25.5z"]
+    assert "5 answered, 5 failed in all" in Outline(html).words
+
+
+async def test_times_are_lines_where_something_was_answered(still: Drawn) -> None:
+    """Half and 95 of 100, of waiting and of answering; said in words, too."""
+    await minutes(
+        still,
+        depth={4: 0, 3: 0, 2: 0},
+        wait_p50_ms={4: 1000, 2: 500}, wait_p95_ms={4: 2000, 2: 1000},
+        answer_p50_ms={4: 4000, 2: 3000}, answer_p95_ms={4: 120_000, 2: 60_000},
+    )  # fmt: skip
+    html = await still.status()
+    assert shapes(html, "p50") == ["M56 15.0h.01M58 22.0h.01", "M56 28.1h.01M58 28.3h.01"]
+    assert shapes(html, "p95") == ["M56 1.0h.01M58 15.0h.01", "M56 1.0h.01M58 15.0h.01"]
+    words = Outline(html).words
+    assert "half within 0.5 s, 95 of 100 within 1.0 s" in words
+    assert "half within 3.0 s, 95 of 100 within 1 min" in words
+
+
+async def test_every_minute_stands_in_a_table_too(still: Drawn) -> None:
+    """For who can't see the charts; newest first, the charts themselves say in words what they show."""
+    await minutes(still, depth={2: 7, 1: 8}, answered={1: 3})
+    outline = Outline(await still.status())
+    labels = [attributes["aria-label"] for tag, attributes in outline.tags if tag == "svg"]
+    assert labels[0] == "Waiting, the last hour: 8 now, at most 8"
+    assert len(labels) == 4
+    rows = [attributes["data-key"] for tag, attributes in outline.tags if tag == "tr" and "data-key" in attributes]
+    assert rows == sorted(rows, reverse=True)
+    assert len(rows) == 2
+
+
+async def test_the_days_cost_is_shown_against_its_limit(tmp_path: Path) -> None:
+    """As figures and a meter; in red once it is spent."""
+    budget = Budget(0.5, 1000.0, 10_000.0)
+    async with a_store(tmp_path, budget=budget) as store:
+        drawn = Drawn(store)
+        assert "0.00" in Outline(await drawn.status()).words
+        await store._db.write(lambda db: db.execute("INSERT INTO usage VALUES (date('now'), 9, 200, 20)"))
+        html = await drawn.status()
+        assert ("meter", "0.5", "0.4000") in [
+            (tag, attributes.get("max"), attributes.get("value")) for tag, attributes in Outline(html).tags
+        ]
+        await store._db.write(lambda db: db.execute("UPDATE usage SET output_tokens = 1200000"))
+        outline = Outline(await drawn.status())
+        assert "1.2 M" in outline.words
+        assert "budget for the model is spent" in outline.words
+
+
+async def test_whatsapps_warnings_are_shown_as_they_came(page: Drawn) -> None:
+    """With their time, escaped as everything else."""
+    values = ("2026-11-24T10:41:07.123Z", "account_update", f"Banned {HOSTILE}")
+    await page.store._db.write(lambda db: db.execute("INSERT INTO warnings (at, kind, text) VALUES (?, ?, ?)", values))
+    html = await page.status()
+    assert "24 Nov 10:41:07 UTC" in html
+    assert f"Banned {HOSTILE}" in Outline(html).words
 
 
 @pytest.mark.parametrize(
@@ -299,7 +410,7 @@ async def test_a_limit_that_paused_somebody_is_named(page: Drawn) -> None:
 def test_every_template_is_drawn_by_a_test_here() -> None:
     """Undefined values raise only when a template is drawn."""
     assert {path.name for path in TEMPLATES.glob("*.html")} == {
-        "base.html", "status.html", "user.html", "clear.html", "error.html",
+        "base.html", "status.html", "user.html", "clear.html", "error.html", "live.html", "drawing.html",
     }  # fmt: skip
     assert {path.stem for path in (TEMPLATES / "parts").iterdir()} == {
         part for parts in PARTS.values() for part in parts
