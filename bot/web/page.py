@@ -16,11 +16,13 @@ from markupsafe import Markup
 
 from bot import __version__
 from bot.clock import age, readable
+from bot.domain import Retried
 from bot.errors import NotFound
+from bot.store.operators import SKIPPED
 from bot.store.store import Store
 from bot.web import privacy
 from bot.web.guard import VISITOR, Visitor, operator
-from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, paging, prefers_html
+from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, filters, paging, prefers_html
 
 log = structlog.get_logger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
@@ -35,6 +37,7 @@ DONE = {
     "paused": "Paused.",
     "resumed": "Resumed. Messages skipped: {1}.",
     "cleared": "Waiting messages cancelled: {1}, of users: {0}.",
+    "replied": "Messages on their way: {0}.",
     "trying": "The next message tries the service again.",
 }
 # What of a query the status page obeys: filters, and where its two lists go on.
@@ -105,8 +108,8 @@ class Page:
         asked = {name: query.get(name, "") for name in ASKED}
         limit, after = paging(query, USERS_CURSOR)
         _, failures_after = paging(query, FAILURES_CURSOR, "failures_after")
-        chosen = {"search": asked["search"], "state": asked["state"], "sort": asked["sort"] or "depth"}
-        which = {"cause": asked["cause"], "search": asked["failed"]}
+        chosen, failing = filters(query, "search", "state", "sort"), filters(query, "cause", "failed")
+        which = {"cause": failing.get("cause", ""), "search": failing.get("failed", "")}
         known, look = list(self._reasons.values()), self._insights
         looks: dict[str, Awaitable[Any]] = {
             "headline": self._store.headline(known),
@@ -154,4 +157,7 @@ def _link(asked: Mapping[str, str], **changes: str) -> str:
 def _done(request: web.Request) -> str | None:
     what, *figures = request.query.get("done", "").split("-")
     known = what in DONE and all(re.fullmatch("[0-9]{1,9}", figure) for figure in figures)
+    if known and what == "retried" and len(figures) > 1:  # several were meant, and some of them left
+        why = {words: int(count) for words, count in zip(SKIPPED.values(), figures[1:], strict=False) if int(count)}
+        return f"{Retried(int(figures[0]), why)}."
     return DONE[what].format(*figures, "?", "?") if known else None
