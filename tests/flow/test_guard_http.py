@@ -349,7 +349,7 @@ async def test_nothing_that_a_person_writes_becomes_more_than_text(site: Site, w
     """As name, message, answer, error: the same tags as with harmless words, and JSON gives it back as it was."""
     text, tags = HOSTILE[what], list[list[str]]()
     cookie = await site.sign_in(TOKEN)
-    for phone, words in ((ANA, "harmless words"), ("5215587654321", text)):
+    for phone, words in ((ANA, "h" * len(text)), ("5215587654321", text)):
         await fail(site.store, phone, words, words, name=words)
         await wait(site.store, phone, words, name=words)
         taken = await lease(site.store)
@@ -358,13 +358,12 @@ async def test_nothing_that_a_person_writes_becomes_more_than_text(site: Site, w
         assert (found["user"]["name"], found["conversation"][0]["body"]) == (words, words)
         page = (await site.browse(f"/users/{found['user']['user_id']}", cookie)).body
         tags.append(re.findall(r"<(\w+)", page))
-        assert page.count("<script") == tags[-1].count("script")
-        assert "49" not in re.sub("[^4-9]", " ", page) or "7*7" in page
     assert tags[0] == tags[1]
-    assert not {"svg", "img"} & set(tags[1])
-    status = (await site.browse("/", cookie)).body
-    assert "<svg/onload" not in status + page
-    assert "onerror=alert(1)>" not in status + page
+    assert not {"img"} & set(tags[1])
+    for html in (page, (await site.browse("/", cookie)).body):
+        assert "<svg/onload" not in html
+        assert "onerror=alert(1)>" not in html
+        assert "{{" in html if what == "template" else "{{" not in html
 
 
 # -- hidden data
@@ -426,11 +425,22 @@ async def test_hidden_numbers_cannot_be_guessed(masked: Site, path: str) -> None
     assert replies[0][0] == 404
 
 
-@pytest.mark.parametrize("search", [ANA, "5678", "secret", "plan", "number", "9999"])
+@pytest.mark.parametrize("search", ["secret", "plan", "number", "", "%", "_"])
 @pytest.mark.parametrize("listed", ["users", "failures"])
 async def test_hidden_texts_cannot_be_found_by_searching(masked: Site, listed: str, search: str) -> None:
     """A search that finds is an answer, too: letter by letter it would tell all."""
-    assert (await masked.api(f"/api/{listed}?search={search}"))[listed] == []
+    found = (await masked.api(f"/api/{listed}?search={quote(search)}"))[listed]
+    assert len(found) == (0 if search else 1)
+
+
+@pytest.mark.parametrize("search", [ANA, "5678", "+52 1", "9999", "u1 5"])
+async def test_hidden_numbers_cannot_be_found_by_searching(masked: Site, search: str) -> None:
+    """Digits are refused with a reason, for names may be numbers, too."""
+    for path in (f"/api/users?search={quote(search)}", f"/api/failures?search={quote(search)}"):
+        reply = await masked.send("GET", path, Authorization=f"Bearer {TOKEN}")
+        assert (reply.status, "numbers are hidden" in reply.body) == (400, True)
+    page = await masked.browse(f"/?search={quote(search)}", await masked.sign_in(READ))
+    assert (page.status, "numbers are hidden" in page.body) == (400, True)
 
 
 @pytest.mark.parametrize("search", ["Ana", "an", "u1"])
