@@ -9,7 +9,7 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser-deps fmt bench crash faults file-faults model fuzz soak lock clean
+.PHONY: help setup run test browser-deps proxy-deps fmt bench crash faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,10 @@ test: setup ## set up, then run lint, format, types, import floors and the test 
 browser-deps: ## install Debian's Chromium for tests/browser (by apt-get, with sudo where you aren't root)
 	@command -v chromium >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
 		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends chromium fonts-dejavu-core'
+
+proxy-deps: ## install Caddy, nginx and openssl for tests/process/test_proxies.py (by apt-get, as above)
+	@which caddy nginx openssl >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
+		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends caddy nginx openssl'
 
 fmt: setup ## sort imports, fix what can be fixed, format
 	@$(BIN)/ruff check --fix .

@@ -107,6 +107,7 @@ class Daemon:
             door=Door(queue.max_depth_total, queue.max_depth_per_user, limits.allow, limits.deny),
             budget=Budget.of(config),
             pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
+            discreet=config.admin.privacy == "masked",
         )
 
     def _sender(self, store: Store, graph: GraphClient, *, deaf: bool) -> Sender:

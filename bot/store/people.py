@@ -32,7 +32,7 @@ _SORTS = {  # who is listed, by which figure, in which direction
     "oldest": ("longest_waits CROSS JOIN people u ON u.id = user_id", "since", "ASC"),
 }
 _FOUND = """
-SELECT id FROM users WHERE id = :exact OR name LIKE :text ESCAPE '!'
+SELECT id FROM users WHERE id = :exact OR name LIKE :name ESCAPE '!'
 UNION SELECT user_id FROM user_ids WHERE id LIKE :number ESCAPE '!'
 UNION SELECT user_id FROM recent_words WHERE body LIKE :text ESCAPE '!'"""
 _QUEUE = """
@@ -57,7 +57,7 @@ def find(db: sqlite3.Connection, known_as: str) -> int:
 
 
 def patterns(search: str) -> Row:
-    """Return what LIKE looks for: `text`, `number` (digits alone where it looks like a phone), and `exact`, an id.
+    """Return what LIKE looks for: `name`, `text`, `number` (digits alone where it is a phone), and `exact`, an id.
 
     Raises BadValue.
     """
@@ -65,7 +65,8 @@ def patterns(search: str) -> Row:
         raise BadValue("search", f"search must be text of at most {LONGEST_SEARCH} characters, on one line")
     digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
     text = "%" + re.sub("([!%_])", r"!\1", search) + "%"
-    return {"text": text, "number": f"%{digits}%" if digits.isdecimal() else text, "exact": known_as and known_as[1]}
+    number = f"%{digits}%" if digits.isdecimal() else text
+    return {"name": text, "text": text, "number": number, "exact": known_as and known_as[1]}
 
 
 def listed(
@@ -78,7 +79,7 @@ def listed(
     source, key, order = _SORTS[sort]
     some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state" if state else "1")
     some += " AND u.id IN found" if search else ""
-    ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", at | patterns(search) | {"state": state}
+    ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"
     if after:
         values |= _position(after, number=sort in ("depth", "failed"))
