@@ -52,9 +52,8 @@ def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard
         return response
 
     app = web.Application(middlewares=[answer])
-    app.cleanup_ctx.append(live.running)
-    app.on_shutdown.append(live.end)
-    app.add_routes([*page.routes(), *Api(store, bell, reasons).routes(), web.get("/events", live.events)])
+    app.add_routes([*page.routes(), *Api(store, bell, reasons).routes()])
+    live.join(app)
     app.router.add_static("/static", STATIC)
     return app
 
