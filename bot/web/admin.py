@@ -61,10 +61,8 @@ def admin_app(
         return response
 
     app = web.Application(middlewares=[answer])
-    sign_in = SignIn(guard, page)
-    app.cleanup_ctx.append(live.running)
-    app.on_shutdown.append(live.end)
-    app.add_routes([*page.routes(), *sign_in.routes(), *api.routes(), web.get("/events", live.events)])
+    app.add_routes([*page.routes(), *SignIn(guard, page).routes(), *api.routes()])
+    live.join(app)
     app.router.add_static("/static", STATIC)
     return app
 
