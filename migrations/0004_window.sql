@@ -104,7 +104,7 @@ CREATE VIEW questions AS
 SELECT o.id, o.body, o.user_id, o.phone_number_id, u.name,
        iif(json_valid(o.payload), o.payload ->> '$.context.id', NULL) AS quoted_wamid,
        iif(o.finished_at IS NULL, NULL, coalesce(max(o.begun_at, coalesce(
-         (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', a.at, '-' || coalesce(a.duration_ms, 0) / 1000.0 || ' seconds')
+         (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', a.at, '-' || (coalesce(a.duration_ms, 0) / 1000.0) || ' seconds')
             FROM attempts a WHERE a.outbox_id = o.id AND a.stage IN ('model', 'turn')
            ORDER BY a.stage, a.id DESC LIMIT 1), '')), o.finished_at)) AS asked_at
   FROM outbox o JOIN users u ON u.id = o.user_id;
