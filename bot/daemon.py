@@ -21,7 +21,7 @@ from bot.clock import Clock
 from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
-from bot.janitor import keep_house, tell_reasons
+from bot.janitor import keep_house, note_minutes, tell_reasons
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
 from bot.store.inbox import Door
@@ -60,8 +60,6 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             public = stack.enter_context(_listen("server", config.server.host, config.server.port))
             admin = stack.enter_context(_listen("admin", config.admin.host, config.admin.port))
-            token, hosts = config.admin.token.get_secret_value(), config.admin.allowed_hosts
-            guard = Guard(token=token, exposed=config.admin.exposed, allowed_hosts=hosts)
             file, mend = config.store.path, "create the folder or name another in store.url"
             taken = f"another bot runs on {file}: stop it first, or name another file"
             stack.enter_context(only_instance(file.with_name(file.name + ".lock"), taken, mend))
@@ -76,14 +74,16 @@ class Daemon:
             stack.push_async_callback(handler.close)
 
             public_side = public_app(config.whatsapp, store=store, bell=bell)
-            admin_side = admin_app(store=store, bell=bell, reasons=self.reasons, guard=guard, openai=config.openai)
+            admin_side = admin_app(
+                store=store, bell=bell, reasons=self.reasons, guard=Guard(config.admin), openai=config.openai
+            )
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             sender = self._sender(store, graph, deaf=await store.listening())
             turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
             housework = keep_house(store, self._clock, config.store.keep_days, sender, graph)
-            for work in (housework, tell_reasons(store, self._clock)):
+            for work in (housework, note_minutes(store, self._clock), tell_reasons(store, self._clock)):
                 await stack.enter_async_context(_owned(work))
             scheduler.start()
             del self.reasons["start"]
@@ -107,6 +107,7 @@ class Daemon:
             door=Door(queue.max_depth_total, queue.max_depth_per_user, limits.allow, limits.deny),
             budget=Budget.of(config),
             pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
+            discreet=config.admin.privacy == "masked",
         )
 
     def _sender(self, store: Store, graph: GraphClient, *, deaf: bool) -> Sender:

@@ -1,4 +1,4 @@
-"""What has to be done now and then: note that webhooks can arrive, prune, say in the log why nobody is answered."""
+"""What is done now and then: note that webhooks can arrive and how a minute went, prune, say why nobody is answered."""
 
 from contextlib import suppress
 
@@ -40,6 +40,14 @@ async def _prune(store: Store, clock: Clock, keep_days: int) -> None:
         await clock.sleep(0.1)
     if total:
         log.info("pruned", messages=total)
+
+
+async def note_minutes(store: Store, clock: Clock) -> None:
+    """Store each minute how it went, just after it ended, until cancelled."""
+    while True:
+        await clock.sleep(60.01 - clock.now().timestamp() % 60)
+        with suppress(StoreError):  # the store tells that itself
+            await store.note_minute()
 
 
 async def tell_reasons(store: Store, clock: Clock) -> None:

@@ -64,7 +64,7 @@ def meant(db: sqlite3.Connection, which: Failing) -> tuple[str, Row]:
     chosen = "SELECT * FROM failing WHERE 1"
     chosen += " AND error = :cause" * bool(which.cause) + " AND user_id = :user" * bool(which.user)
     if which.search:
-        places = {"text": ("o.body", "f.error", "u.name"), "number": ("u.phone", "u.bsuid", "o.id")}
+        places = {"name": ("u.name",), "text": ("o.body", "f.error"), "number": ("u.phone", "u.bsuid", "o.id")}
         likes = [f"{column} LIKE :{words} ESCAPE '!'" for words in places for column in places[words]]
         chosen = f"""SELECT f.* FROM ({chosen} ORDER BY id DESC LIMIT {SEARCHED}) f CROSS JOIN outbox o ON o.id = f.id
                      CROSS JOIN users u ON u.id = o.user_id WHERE u.id = :exact OR {" OR ".join(likes)}"""

@@ -1,4 +1,4 @@
-"""What operators do: retry, pause, resume, clear, probe. The same few statements for page, API, terminal and tests.
+"""What operators do: retry, pause, resume, clear, probe, look: the same statements for page, API, terminal and tests.
 
 Functions of a connection, to be run inside a write; each leaves a row in `audit`.
 """
@@ -110,6 +110,11 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: Operat
     if cursor.rowcount:
         _audit(db, now, who, "try", None, None)
     return cursor.rowcount == 1
+
+
+def reveal(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -> None:
+    """Note that somebody looked at what is hidden of a user."""
+    _audit(db, now, who, "reveal", user_id, None)
 
 
 def _cancel(

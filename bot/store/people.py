@@ -20,7 +20,8 @@ _STATE = """CASE WHEN u.leased THEN 'leased' WHEN u.paused_at IS NOT NULL THEN '
             WHEN u.ready_at > :now THEN 'retrying' ELSE 'waiting' END"""
 _PERSON = f"""
 SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth, {_STATE} AS state, u.paused_at IS NOT NULL AS paused,
-       {AGE} AS oldest_age_seconds, u.paused_by, u.failed, u.ready_at, u.last_message_at"""
+       {AGE} AS oldest_age_seconds, u.paused_by, u.failed, u.ready_at, u.last_message_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', u.last_message_at, '+1 day') > :now AS reachable"""
 _FAILED = "(SELECT user_id, count(*) AS failed FROM outbox WHERE state = 'failed' GROUP BY user_id)"
 _SORTS = {  # who is listed, by which figure, in which direction
     "depth": ("people u", "u.depth", "DESC"),
@@ -31,7 +32,7 @@ _SORTS = {  # who is listed, by which figure, in which direction
 _FOUND = """
 SELECT :exact AS id UNION SELECT user_id FROM user_ids WHERE id = :whole
 UNION SELECT user_id FROM recent_words WHERE body LIKE :text ESCAPE '!'"""
-_FITS = "(u.name LIKE :text ESCAPE '!' OR u.id IN found{})"
+_FITS = "(u.name LIKE :name ESCAPE '!' OR u.id IN found{})"
 _NUMBER_FITS = " OR u.phone LIKE :number ESCAPE '!' OR u.bsuid LIKE :number ESCAPE '!'"
 _QUEUE = """
 SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, begun_at, not_before_at, leased_at
@@ -55,7 +56,7 @@ def find(db: sqlite3.Connection, known_as: str) -> int:
 
 
 def patterns(search: str) -> Row:
-    """Return what is looked for: `text` and `number` by LIKE, `whole` (digits alone of a phone), `exact` (u17).
+    """Return what is looked for: `name`, `text` and `number` by LIKE, `whole` (a phone's digits alone), `exact` (u17).
 
     Raises BadValue.
     """
@@ -64,7 +65,7 @@ def patterns(search: str) -> Row:
     digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
     whole = digits if digits.isdecimal() else search
     text, number = ("%" + re.sub("([!%_])", r"!\1", words) + "%" for words in (search, whole))
-    return {"text": text, "number": number, "whole": whole, "exact": known_as and int(known_as[1])}
+    return {"name": text, "text": text, "number": number, "whole": whole, "exact": known_as and int(known_as[1])}
 
 
 def listed(
@@ -78,7 +79,7 @@ def listed(
     some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state" if state else "1")
     if search:
         some += " AND " + _FITS.format(_NUMBER_FITS if re.search("[0-9]", search) else "")
-    ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", at | patterns(search) | {"state": state}
+    ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"
     if after:
         values |= _position(after, number=sort in ("depth", "failed"))

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from bot.clock import Clock, parse_stamp, stamp
 from bot.domain import Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
-from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
+from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, trends, turns
 from bot.store.damage import touch
 from bot.store.db import Database
 from bot.store.failures import Failing, Retried
+from bot.store.headline import Headline
 from bot.store.insights import Insights
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Store:
         door: inbox.Door | None = None,
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
+        discreet: bool = False,
     ) -> None:
         self._db, self._clock, self._door = database, clock, door or inbox.Door()
         self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
@@ -41,7 +43,7 @@ class Store:
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
-        self.insights = Insights(database, clock, self._budget)
+        self.insights = Insights(database, clock, self._budget, discreet=discreet)
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
@@ -71,11 +73,20 @@ class Store:
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file tells; nothing: they can."""
-        reasons = [f"the file can't be written: {self.trouble}"] if self.trouble else []
         try:
-            return reasons + await self.insights.reasons()
+            return self._troubles() + await self.insights.reasons()
         except StoreError as error:
-            return [*reasons, f"the file can't be read: {error}"]
+            return [*self._troubles(), f"the file can't be read: {error}"]
+
+    async def headline(self, known: Sequence[str] = ()) -> Headline:
+        """Say in one sentence how it goes; `known` is what only the process knows, like "starting"."""
+        try:
+            return await self.insights.headline([*known, *self._troubles()])
+        except StoreError as error:
+            return Headline(f"The file can't be read: {error}", "bad")
+
+    def _troubles(self) -> list[str]:
+        return [f"the file can't be written: {self.trouble}"] if self.trouble else []
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
@@ -152,6 +163,11 @@ class Store:
         before = stamp(self._clock.now() - timedelta(days=keep_days))
         return await self._db.keep(lambda db: outbox.prune(db, before, most))
 
+    async def note_minute(self) -> None:
+        """Store how the minute went that ended now, for the charts."""
+        minute = await self._db.read(lambda db: trends.measure(db, self._clock))
+        await self._db.keep(lambda db: trends.note(db, minute))
+
     async def retry(self, which: Sequence[int] | Failing | None, *, who: Operator) -> Retried:
         """Put failed messages back to pending: what can be of a list, of what a filter means, or (None) of all.
 
@@ -175,6 +191,10 @@ class Store:
     async def try_circuit(self, service: Service, *, who: Operator) -> bool:
         """Let the next probe of a service be due now; False when its circuit isn't open."""
         return await self._act(lambda db, now: operators.try_circuit(db, service, now, who))
+
+    async def reveal(self, user_id: int, *, who: Operator) -> None:
+        """Note, before it is shown, that somebody looks at what is hidden of a user."""
+        await self._act(lambda db, now: operators.reveal(db, user_id, now, who))
 
     async def _act(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         now = self._clock.now()

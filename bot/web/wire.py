@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -74,14 +75,14 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-def filters(request: web.Request, *names: str) -> dict[str, str]:
+def filters(query: Mapping[str, str], *names: str) -> dict[str, str]:
     """Return those of the named filters that the query gives."""
-    return {name: _text(name, value) for name in names if (value := request.query.get(name))}
+    return {name: _text(name, value) for name in names if (value := query.get(name))}
 
 
-def paging(request: web.Request, cursor: str, after: str = "after") -> tuple[int, str | None]:
+def paging(query: Mapping[str, str], cursor: str, after: str = "after") -> tuple[int, str | None]:
     """Return `limit` (1 to 500, 50 where not given) and `after`, the `next` of the page before, like `cursor`."""
-    limit, position = LIMITS.get(request.query.get("limit", "50")), request.query.get(after) or None
+    limit, position = LIMITS.get(query.get("limit", "50")), query.get(after) or None
     if limit is None:
         raise BadValue("limit", "limit must be a number from 1 to 500")
     if position is not None and not re.fullmatch(cursor, position):

@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from bot.bell import Bell
+from bot.config import settings
 from bot.domain import Done, Operator
 from bot.store.store import Store
 from bot.web.admin import admin_app
@@ -67,7 +69,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """An admin listener on loopback, without a token, over a new store."""
     bell, reasons = Bell(), dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=bell, reasons=reasons, guard=Guard(token="", exposed=False))
+        app = admin_app(store=store, bell=bell, reasons=reasons, guard=Guard(settings.Admin()))
         async with serving(app) as port:
             yield Admin(store, port, bell, reasons, tmp_path / "bot.db")
 
@@ -546,13 +548,13 @@ async def test_foreign_hosts_pages_and_proxies_are_turned_away_with_a_reason(adm
 
 
 async def test_an_exposed_listener_asks_for_the_token(tmp_path: Path) -> None:
-    """401 with a challenge that a browser understands; with the token everything is served."""
-    guard = Guard(token="s3cret", exposed=True, allowed_hosts=["bot.example.com"])
+    """401 with a challenge that programs understand; with the token everything is served."""
+    guard = Guard(settings.Admin(token=SecretStr("s3cret"), allowed_hosts=("bot.example.com",)))
     async with a_store(tmp_path) as store:
         app = admin_app(store=store, bell=Bell(), reasons={}, guard=guard)
         async with serving(app) as port:
             refused = await exchange(port, request("GET", "/queue-stats", Host="bot.example.com"))
-            assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+            assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Beare")
             headers = {"Host": "bot.example.com", "Authorization": "Bearer s3cret", "X_Forwarded_For": "9.9.9.9"}
             assert (await exchange(port, request("GET", "/queue-stats", **headers))).status == 200
             posted = request("POST", "/api/pause", Origin="https://bot.example.com", **headers)

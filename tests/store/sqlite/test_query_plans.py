@@ -88,6 +88,12 @@ async def everything(desk: Desk) -> None:
     await insights.find_user("u1")
     await insights.reasons()
     await insights.circuits()
+    await insights.trends()
+    await insights.today()
+    await desk.store.headline()
+    for _ in range(2):
+        await desk.store.note_minute()
+        desk.tick(60)
     desk.tick(40 * 86_400)
     await desk.store.prune(30, 100)
 

@@ -183,6 +183,9 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "find a user": (nothing, lambda at: at.store.insights.find_user(f"+{phone(at.last)}")),
     "reasons": (nothing, lambda at: at.store.insights.reasons()),
     "circuits": (nothing, lambda at: at.store.insights.circuits()),
+    "the headline": (nothing, lambda at: at.store.headline()),
+    "the last hour": (nothing, lambda at: at.store.insights.trends()),
+    "a minute": (lambda at: at.store.note_minute(), lambda at: at.store.note_minute()),
 }
 
 
