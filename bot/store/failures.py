@@ -4,9 +4,10 @@ Functions of a connection, for reading; `at` holds `now`, as a stamp.
 """
 
 import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from bot.domain import Failing
 from bot.store.people import find, patterns
 from bot.store.rows import dicts
 
@@ -24,6 +25,33 @@ SELECT (SELECT count(*) FROM meant), (SELECT count(*) FROM meant WHERE retry_unt
 _CAUSES = """
 SELECT error, count(*) AS count, count(*) FILTER (WHERE retry_until > :now) AS can FROM failing
  GROUP BY error ORDER BY count DESC, error"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Which failures are meant: by their error, whatever their person is known by, and words; empty fields mean all."""
+
+    cause: str = ""
+    user: str = ""
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry by hand put back, and why others were left: words like "was answered meanwhile", and how many."""
+
+    retried: int
+    why: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> int:
+        """How many were left as they are."""
+        return sum(self.why.values())
+
+    def __str__(self) -> str:
+        """Say it: `17 of 18 put back; 1 was answered meanwhile`."""
+        left = (f"; {count} {why if count == 1 else why.replace('was', 'were', 1)}" for why, count in self.why.items())
+        return f"{self.retried} of {self.retried + self.skipped} put back{''.join(left)}"
 
 
 def meant(db: sqlite3.Connection, which: Failing) -> tuple[str, Row]:

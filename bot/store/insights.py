@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
-from bot.domain import Failing
 from bot.errors import BadValue, NotFound
 from bot.store import failures, people
 from bot.store.asked import Instructions, asked
 from bot.store.db import Database
+from bot.store.failures import Failing
 from bot.store.rows import dicts
 from bot.store.trends import Trends
 from bot.store.turns import Budget
@@ -126,7 +126,7 @@ class Insights:
         return await self._query(query)
 
     async def asked(self, message_id: int, *, instructions: Instructions, messages: int, characters: int) -> Row:
-        """Return what the model was sent for a message, or would be now: instructions, history, quotes, text.
+        """Return what the model was sent for a message, or would be now: user_id, instructions, history, quotes, text.
 
         As far as the rows tell: the instructions are today's, with that time and name (`instructions` makes them of
         both, like OpenAI.render_instructions), and what was decided after it was asked is left out of its history, for

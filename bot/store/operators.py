@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bot.clock import stamp
-from bot.domain import Failing, Operator, Retried
+from bot.domain import Operator
 from bot.errors import NotFound, WrongState
-from bot.store.failures import meant
+from bot.store.failures import Failing, Retried, meant
 
 WINDOW = timedelta(hours=24)
 MOST_AT_ONCE = 1000  # SQLite keeps in memory what one statement may have to take back
@@ -49,10 +49,10 @@ def retry(db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime,
     retried = Retried(len(chances), {why: counts[state] for state, why in SKIPPED.items() if counts[state]})
     if retried.why and not chances and not isinstance(which, Failing):
         told = str(retried) if len(wanted) > 1 else f"message {wanted[0]} {next(iter(retried.why))}"
-        raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"only failed ones can be retried: {told}")
+        raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"{told}: only a failed one can be retried")
     if chances:
         whose, first = "SELECT iif(? = 1, user_id, NULL) FROM outbox WHERE id = ?", (len(chances), chances[0])
-        _audit(db, now, who, "retry", *db.execute(whose, first).fetchone(), len(chances))
+        _audit(db, now, who, "retry", db.execute(whose, first).fetchone()[0], len(chances))
     return retried
 
 

@@ -22,7 +22,8 @@ _STATE = """CASE WHEN u.leased THEN 'leased' WHEN u.paused_at IS NOT NULL THEN '
 _PERSON = f"""
 SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth, {_STATE} AS state, u.paused_at IS NOT NULL AS paused,
        max(0.0, round((julianday(:now) - julianday(u.waiting_since)) * 86400, 3)) AS oldest_age_seconds,
-       u.paused_by, u.failed, u.ready_at, u.last_message_at"""
+       u.paused_by, u.failed, u.ready_at, u.last_message_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', u.last_message_at, '+1 day') > :now AS reachable"""
 _FAILED = "(SELECT user_id, count(*) AS failed FROM outbox WHERE state = 'failed' GROUP BY user_id)"
 _SORTS = {  # who is listed, by which figure, in which direction
     "depth": ("people u", "u.depth", "DESC"),

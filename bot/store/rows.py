@@ -28,4 +28,6 @@ def dicts(db: sqlite3.Connection, query: str, values: Any) -> list[dict[str, Any
     cursor = db.execute(query, values)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    return [row | {name: bool(row[name]) for name in ("paused", "retryable") if name in row} for row in rows]
+    return [
+        row | {name: bool(row[name]) for name in ("paused", "reachable", "retryable") if name in row} for row in rows
+    ]

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Appended, Batch, Failing, Lease, Operator, Outcome, Part, Receipt, Retried, Service
+from bot.domain import Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, trends, turns
 from bot.store.damage import touch
 from bot.store.db import Database
+from bot.store.failures import Failing, Retried
 from bot.store.headline import Headline
 from bot.store.insights import Insights
 

@@ -39,7 +39,8 @@ def admin_app(
     *, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard, openai: OpenAI | None = None
 ) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
-    page = Page(store, reasons)
+    api = Api(store, bell, reasons, openai or OpenAI())
+    page = Page(store, reasons, api.asked)
     live = Live(store, reasons, page.parts)
 
     @web.middleware
@@ -60,10 +61,8 @@ def admin_app(
         return response
 
     app = web.Application(middlewares=[answer])
-    sign_in, api = SignIn(guard, page), Api(store, bell, reasons, openai or OpenAI())
-    app.cleanup_ctx.append(live.running)
-    app.on_shutdown.append(live.end)
-    app.add_routes([*page.routes(), *sign_in.routes(), *api.routes(), web.get("/events", live.events)])
+    app.add_routes([*page.routes(), *SignIn(guard, page).routes(), *api.routes()])
+    live.join(app)
     app.router.add_static("/static", STATIC)
     return app
 

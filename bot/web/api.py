@@ -12,8 +12,9 @@ from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
 from bot.config import OpenAI
-from bot.domain import Failing, Service
+from bot.domain import Service
 from bot.errors import WrongState
+from bot.store.failures import Failing
 from bot.store.operators import SKIPPED
 from bot.store.store import Store
 from bot.web import privacy, wire

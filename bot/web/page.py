@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from bot import __version__
 from bot.clock import age, readable
-from bot.domain import Retried
 from bot.errors import NotFound
+from bot.store.failures import Retried
 from bot.store.operators import SKIPPED
 from bot.store.store import Store
 from bot.web import privacy
@@ -47,12 +47,18 @@ ASKED = ("search", "state", "sort", "limit", "after", "cause", "failed", "failur
 class Page:
     """Draws the status page, the page of a user, the question before messages are cancelled, and errors."""
 
-    def __init__(self, store: Store, reasons: dict[str, str]) -> None:
-        self._store, self._insights, self._reasons = store, store.insights, reasons
+    def __init__(
+        self, store: Store, reasons: dict[str, str], asked: Callable[[web.Request], Awaitable[dict[str, Any]]]
+    ) -> None:
+        self._store, self._insights, self._reasons, self._asked = store, store.insights, reasons, asked
         loader = jinja2.FileSystemLoader(TEMPLATES)
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals["version"] = __version__
         self._templates.filters |= {"age": age, "readable": readable}
+        self._charts: tuple[Any, Markup] = (
+            None,
+            Markup(),
+        )  # as last drawn: they take longest, and change once a minute
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the pages."""
@@ -62,6 +68,7 @@ class Page:
             web.post("/api/users/{user_id}/reveal", self.reveal),
             web.get("/users/{user_id}/clear", self.confirm_clear),
             web.get("/clear", self.confirm_clear),
+            web.get("/messages/{id}", self.message),
             web.get("/audit", self.audit),
         ]
 
@@ -95,14 +102,22 @@ class Page:
         return self.draw(template, visitor, here=path, live=live, done=_done(request), parts=parts, **values)
 
     def _parts(self, template: str, values: dict[str, Any], visitor: Visitor) -> dict[str, str]:
-        draw, values = self._templates.get_template, values | {"acts": visitor.role == "admin", "visitor": visitor}
-        return {part: Markup(draw(f"parts/{part}.html").render(values)) for part in PARTS[template]}
+        values = values | {"acts": visitor.role == "admin", "visitor": visitor}
+        return {part: self._part(part, values) for part in PARTS[template]}
+
+    def _part(self, name: str, values: dict[str, Any]) -> Markup:
+        trends, charts = self._charts  # of everybody: nothing in them depends on who looks
+        if name == "charts" and trends == values["trends"]:
+            return charts
+        drawn = Markup(self._templates.get_template(f"parts/{name}.html").render(values))
+        if name == "charts":
+            self._charts = (values["trends"], drawn)
+        return drawn
 
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """Return the template of a page and what it shows."""
         if found := re.fullmatch("/users/([^/]+)", path):
-            person = await self._insights.user(found[1])
-            return "user.html", person | {"reachable": True}
+            return "user.html", await self._insights.user(found[1])
         if path != "/":
             raise NotFound("there is no such page")
         asked = {name: query.get(name, "") for name in ASKED}
@@ -125,6 +140,11 @@ class Page:
         values = dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))  # together: one hop, one moment
         values["reasons"] = [*known, *values["reasons"]]
         return "status.html", values | {"asked": asked, "link": partial(_link, asked)}
+
+    async def message(self, request: web.Request) -> web.Response:
+        """Draw what the model was sent for a message."""
+        sent = privacy.shown(request[VISITOR], await self._asked(request))
+        return self.draw("message.html", request[VISITOR], id=request.match_info["id"], **sent)
 
     async def audit(self, request: web.Request) -> web.Response:
         """Draw what operators did."""

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from bot.domain import Failing
 from bot.errors import BadValue
+from bot.store.failures import Failing
 from bot.whatsapp import clean
 
 ID = "[0-9]{1,18}"

@@ -44,7 +44,7 @@ class _Scribe:
             self._person(n, names[n - 1] if n <= len(names) else f"{NAMES[n % 5].split()[0]} {n}")
         if people:
             self._conversation(1)
-            self._queue()
+            self._queue(people)
             self._failures()
             self._past()
 
@@ -123,8 +123,8 @@ class _Scribe:
         self._reply(user, message, "نعم، التوصيل 120 بيزو.", 590)
         self._message(user, TEXTS[2], 40, "pending", begun_at=None)
 
-    def _queue(self) -> None:
-        for user in (2, 3, 5, 7, 8, 9, 12, 16, 17, 19):
+    def _queue(self, people: int) -> None:
+        for user in (each for each in (2, 3, 5, 7, 8, 9, 12, 16, 17, 19) if each <= people):
             for _ in range(self._dice.randint(1, 4)):
                 self._message(user, self._dice.choice(TEXTS), self._dice.randint(5, 140), "pending", begun_at=None)
         late = {"attempts": 2, "error": "the model didn't answer within 60 s", "not_before_at": self._at(-3000)}

@@ -46,7 +46,7 @@ async def test_a_failure_appears_is_retried_and_turns_green(bot: Bot, emu: Emula
         failure = page.locator("#failures li", has_text="¿Abren el domingo?")
         await expect(failure).to_contain_text("HTTP 400")
         await failure.get_by_role("button", name="Retry").click()
-        await expect(page.get_by_role("status").filter(has_text="put back")).to_be_visible()
+        await expect(page.get_by_role("status").filter(has_text="back in the queue: 1")).to_be_visible()
         await expect(page.locator("#failures")).to_contain_text("No failures. Good.")
         await page.get_by_role("link", name="Ana Torres").click()
         answer = page.locator("#conversation .out", has_text="answer to: ¿Abren el domingo?")
@@ -102,7 +102,7 @@ async def test_the_owner_answers_as_the_number(bot: Bot, emu: Emulator, browser:
 async def test_all_of_it_works_without_javascript(afternoon: Bot, browser: Browser) -> None:
     """Forms and links: filter, page on, retry what was chosen; the page says what came of it."""
     async with window(browser, afternoon.admin_url, java_script_enabled=False) as page:
-        await page.get_by_role("search", name="Users").get_by_label("Search").fill("lucía")
+        await page.get_by_role("search", name="Users").get_by_label("Search").fill("lucía ferrer")
         await page.get_by_role("search", name="Users").get_by_role("button", name="Show").click()
         await expect(page.locator("#users tbody tr")).to_have_count(1)
         await page.get_by_role("link", name="All users").click()

@@ -1,11 +1,12 @@
-"""Retry by hand: what failed, of a list or a filter, and nothing else; unsent parts go out without the model, sent ones never again."""
+"""Retry by hand: of a list or a filter what failed; unsent parts go out without the model, sent ones never again."""
 
 from datetime import timedelta
 
 import pytest
 
-from bot.domain import Done, Failed, Failing, InDoubt, Lease, Operator, Released, Retry
+from bot.domain import Done, Failed, InDoubt, Lease, Operator, Released, Retry
 from bot.errors import BadValue, NotFound, WrongState
+from bot.store.failures import Failing
 from tests.store.desk import Desk, at, message, words
 
 ANA, BEN = "5215550001", "5215550002"
