@@ -13,6 +13,7 @@ from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, trends, turns
 from bot.store.damage import touch
 from bot.store.db import Database
+from bot.store.failures import Failing, Retried
 from bot.store.headline import Headline
 from bot.store.insights import Insights
 
@@ -32,6 +33,7 @@ class Store:
         door: inbox.Door | None = None,
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
+        discreet: bool = False,
     ) -> None:
         self._db, self._clock, self._door = database, clock, door or inbox.Door()
         self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
@@ -41,7 +43,7 @@ class Store:
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
-        self.insights = Insights(database, clock, self._budget)
+        self.insights = Insights(database, clock, self._budget, discreet=discreet)
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
@@ -166,12 +168,13 @@ class Store:
         minute = await self._db.read(lambda db: trends.measure(db, self._clock))
         await self._db.keep(lambda db: trends.note(db, minute))
 
-    async def retry(self, ids: Sequence[int] | None, *, who: Operator) -> int:
-        """Put failed messages back to pending, all or none (None: every one that can be); return how many.
+    async def retry(self, which: Sequence[int] | Failing | None, *, who: Operator) -> Retried:
+        """Put failed messages back to pending: what can be of a list, of what a filter means, or (None) of all.
 
-        Raises NotFound, WrongState.
+        What can't be is left, and told. Raises NotFound or WrongState where nothing of a list can be retried, and for a
+        filter what Insights.failures raises.
         """
-        return await self._act(lambda db, now: operators.retry(db, ids, now, who))
+        return await self._act(lambda db, now: operators.retry(db, Failing() if which is None else which, now, who))
 
     async def pause(self, user_id: int | None, *, who: Operator) -> int:
         """Stop answering somebody, or (None) everybody; return how many people that concerns. Raises NotFound."""
@@ -188,6 +191,10 @@ class Store:
     async def try_circuit(self, service: Service, *, who: Operator) -> bool:
         """Let the next probe of a service be due now; False when its circuit isn't open."""
         return await self._act(lambda db, now: operators.try_circuit(db, service, now, who))
+
+    async def reveal(self, user_id: int, *, who: Operator) -> None:
+        """Note, before it is shown, that somebody looks at what is hidden of a user."""
+        await self._act(lambda db, now: operators.reveal(db, user_id, now, who))
 
     async def _act(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         now = self._clock.now()

@@ -15,6 +15,7 @@ from yarl import URL
 
 from bot.errors import StoreError
 from bot.store.store import Store
+from bot.web.guard import VISITOR, Visitor
 
 log = structlog.get_logger(__name__)
 MOST_WATCHERS = 100
@@ -24,7 +25,7 @@ REST = 200  # times what drawing and sending took: 0.5 % of a core
 PING_SECONDS = 15.0
 
 Parts = Mapping[str, str]
-Draw = Callable[[str, Mapping[str, str]], Awaitable[Parts]]
+Draw = Callable[[str, Mapping[str, str], Visitor], Awaitable[Parts]]
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class _View:
     """A page that is watched: its parts with the round each last changed in, and the event since a round."""
 
     url: URL
+    visitor: Visitor  # as what they watch, for those who may see the same
     watchers: int = 0
     round: int = 0
     parts: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Live:
 
     def __init__(self, store: Store, reasons: Mapping[str, str], draw: Draw) -> None:
         self._store, self._reasons, self._draw = store, reasons, draw
-        self._views: dict[str, _View] = {}
+        self._views: dict[tuple[URL, Visitor], _View] = {}
         self._watched, self._ended = asyncio.Event(), False
         self._drawn = asyncio.Event()  # of this round; the next has its own
 
@@ -85,7 +87,7 @@ class Live:
         """Keep one page live until it is closed, or the daemon stops."""
         if sum(view.watchers for view in self._views.values()) >= MOST_WATCHERS:
             raise web.HTTPServiceUnavailable(reason="too many live pages are open; this one can be reloaded by hand")
-        view, seen = await self._view(request.query.get("view", "/")), 0
+        view, seen = await self._view(request.query.get("view", "/"), request[VISITOR]), 0
         view.watchers += 1
         self._watched.set()
         response = EventSourceResponse(headers={"X-Content-Type-Options": "nosniff"}, ping_interval=PING_SECONDS)
@@ -104,19 +106,19 @@ class Live:
         finally:
             view.watchers -= 1
             if not view.watchers:
-                self._views.pop(str(view.url), None)
+                self._views.pop((view.url, view.visitor), None)
         return response
 
-    async def _view(self, address: str) -> _View:
+    async def _view(self, address: str, visitor: Visitor) -> _View:
         """Return a view that is watched already, or draw it. Raises NotFound where there is no such page."""
         try:
-            url = URL(address)
+            url, visitor = URL(address), Visitor(visitor.role, "", visitor.hides)
         except ValueError:
             raise web.HTTPBadRequest(reason="view must be the path of a page") from None
-        if (view := self._views.get(str(url))) is None:
-            view = _View(url)
-            view.take(await self._draw(url.path, url.query))
-        return self._views.setdefault(str(url), view)
+        if (view := self._views.get((url, visitor))) is None:
+            view = _View(url, visitor)
+            view.take(await self._draw(url.path, url.query, visitor))
+        return self._views.setdefault((url, visitor), view)
 
     async def _keep_drawing(self) -> None:
         seen: Sequence[object] = ()
@@ -137,7 +139,7 @@ class Live:
     async def _draw_all(self) -> None:
         for view in list(self._views.values()):
             try:
-                view.take(await self._draw(view.url.path, view.url.query))
+                view.take(await self._draw(view.url.path, view.url.query, view.visitor))
             except StoreError:
                 continue  # somebody who is gone, or a file that can't be read: the page stays as it was
             except Exception as error:  # one page that can't be drawn must not stop the others

@@ -11,13 +11,15 @@ from urllib.parse import quote
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from structlog.testing import capture_logs
 
 from bot.bell import Bell
+from bot.config import settings
 from bot.errors import NotFound, StoreUnavailable
 from bot.store.store import Store
 from bot.web.admin import admin_app
-from bot.web.guard import Guard
+from bot.web.guard import VISITOR, Guard, Visitor
 from bot.web.live import Live
 from bot.web.page import PARTS
 from bot.web.server import runner
@@ -129,7 +131,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """Serve the real pages of a new store."""
     reasons = dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(token="", exposed=False))
+        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(settings.Admin()))
         async with serving(app) as port:
             yield Admin(store, port, reasons)
 
@@ -202,16 +204,22 @@ class Pages:
         self.store, self.drawn = store, list[str]()
         self.shown: dict[str, dict[str, str]] = {"/": {"a": "1", "b": "1"}, "/other": {"a": "other"}}
         self.broken: dict[str, Exception] = {}
-        self.app = web.Application()
+        self.visitors = [Visitor("admin", "127.0.0.1")]  # of the next requests; the last one stays
+        self.app = web.Application(middlewares=[self._admit])
         self.live = Live(store, {}, self.parts)
         self.live.join(self.app)
 
-    async def parts(self, path: str, _: Mapping[str, str]) -> dict[str, str]:
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[VISITOR] = self.visitors.pop(0) if len(self.visitors) > 1 else self.visitors[0]
+        return await handler(request)
+
+    async def parts(self, path: str, _: Mapping[str, str], visitor: Visitor) -> dict[str, str]:
         """Draw a page."""
         self.drawn.append(path)
         if path in self.broken:
             raise self.broken[path]
-        return dict(self.shown[path])
+        return dict(self.shown[path]) if visitor.role == "admin" else {"a": f"{visitor} may see no more"}
 
     async def show(self, path: str, **parts: str) -> None:
         """Change what a page shows, and the file."""
@@ -244,6 +252,18 @@ async def test_a_page_is_drawn_once_for_all_who_watch_it(opened: OpenPage, pages
         assert len(pages.drawn) <= 3  # a round may have been under way
         other = await opened(port, "/other")
         assert await other.event() == {"a": "other"}
+
+
+async def test_who_may_see_less_is_sent_less(opened: OpenPage, pages: Pages) -> None:
+    """A reader and an admin watch the same page, drawn for each of the two; where they sit makes no difference."""
+    pages.visitors = [Visitor(role, address) for role in ("admin", "reader") for address in ("192.0.2.1", "192.0.2.2")]
+    async with serving(pages.app) as port:
+        watchers = [await opened(port) for _ in range(4)]
+        events = [await watcher.event() for watcher in watchers]
+        assert events[:2] == [{"a": "1", "b": "1"}] * 2
+        assert events[2] == events[3]
+        assert "may see no more" in events[2]["a"]
+        assert len(pages.live._views) == 2
 
 
 async def test_who_comes_later_gets_all_and_not_twice(opened: OpenPage, pages: Pages) -> None:
