@@ -1,6 +1,8 @@
 """What people look at: queries on the reading connection, shaped for JSON. They change nothing."""
 
+import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
@@ -69,6 +71,12 @@ _REASONS = """
 SELECT iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
   FROM circuits WHERE state = 'open'
 UNION ALL SELECT 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
+
+_GAUGES = f"""
+SELECT *, coalesce((SELECT {_OLDEST} FROM outbox WHERE finished_at IS NULL), 0) AS queue_oldest_age_seconds,
+       (SELECT coalesce((julianday(:now) - julianday(min(ready_at))) * 86400, 0)
+          FROM users WHERE ready_at <= :now) AS queue_delay_seconds
+  FROM gauges"""
 
 
 class Insights:
@@ -145,6 +153,21 @@ class Insights:
         def query(db: sqlite3.Connection, now: datetime) -> list[str]:
             spent = "the day's budget for the model is spent; it goes on at 00:00 UTC"
             return [reason for (reason,) in db.execute(_REASONS)] + [spent] * self._budget.spent(db, now)
+
+        return await self._query(query)
+
+    async def figures(self) -> Row:
+        """Return the gauges of /metrics that the file knows, named as in bot/metrics.json."""
+
+        def query(db: sqlite3.Connection, now: datetime) -> Row:
+            path = db.execute("PRAGMA database_list").fetchone()[2]
+            return _rows(db, _GAUGES, now)[0] | {
+                "cost_today": self._budget.cost(db, now),
+                "cost_limit": self._budget.per_day,
+                "database_bytes": os.stat(path).st_size,
+                "wal_bytes": os.stat(f"{path}-wal").st_size,
+                "disk_free_bytes": shutil.disk_usage(os.path.dirname(path)).free,
+            }
 
         return await self._query(query)
 

@@ -9,10 +9,12 @@ from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
 from bot.errors import NotFound, StoreError, WrongState
+from bot.metrics import Metrics
 from bot.store.store import Store
 from bot.web.api import Api
 from bot.web.guard import Guard
 from bot.web.page import Page
+from bot.web.scrape import scrape
 from bot.web.wire import prefers_html
 
 STATIC = Path(__file__).parent / "static"
@@ -28,7 +30,9 @@ STATUSES = {NotFound: 404, WrongState: 409}  # of the store's errors; the others
 log = structlog.get_logger(__name__)
 
 
-def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard) -> web.Application:
+def admin_app(
+    *, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard, metrics: Metrics | None = None
+) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
     page = Page(store, reasons)
 
@@ -51,6 +55,7 @@ def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard
 
     app = web.Application(middlewares=[answer])
     app.add_routes([*page.routes(), *Api(store, bell, reasons).routes(), web.static("/static", STATIC)])
+    app.add_routes([web.get("/metrics", scrape(store, reasons, metrics or Metrics()))])
     return app
 
 
