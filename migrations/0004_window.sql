@@ -42,7 +42,7 @@ SELECT c.depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_
        (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:leased",
        (SELECT count(*) FROM users WHERE depth > 0) AS queue_users,
        (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed_messages,
-       (SELECT unixepoch(received_at) FROM outbox ORDER BY id DESC LIMIT 1) AS newest_message_timestamp_seconds,
+       (SELECT unixepoch(received_at) FROM outbox WHERE id = (SELECT max(id) FROM outbox)) AS newest_message_timestamp_seconds,
        (SELECT state = 'open' FROM circuits WHERE service = 'graph') AS "circuit_open:graph",
        (SELECT state = 'open' FROM circuits WHERE service = 'model') AS "circuit_open:model",
        c.paused_at IS NOT NULL AS paused

@@ -82,6 +82,7 @@ async def everything(desk: Desk) -> None:
     await insights.find_user("u1")
     await insights.reasons()
     await insights.circuits()
+    await insights.figures()
     desk.tick(40 * 86_400)
     await desk.store.prune(30, 100)
 
