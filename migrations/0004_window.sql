@@ -38,12 +38,12 @@ CREATE TABLE alerts (
 
 CREATE VIEW gauges AS
 -- What GET /metrics tells of the queue, by the names it has there (behind a colon: the label).
-SELECT c.depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:pending",
+SELECT control.depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:pending",
        (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:leased",
        (SELECT count(*) FROM users WHERE depth > 0) AS queue_users,
        (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed_messages,
        (SELECT unixepoch(received_at) FROM outbox WHERE id = (SELECT max(id) FROM outbox)) AS newest_message_timestamp_seconds,
        (SELECT state = 'open' FROM circuits WHERE service = 'graph') AS "circuit_open:graph",
        (SELECT state = 'open' FROM circuits WHERE service = 'model') AS "circuit_open:model",
-       c.paused_at IS NOT NULL AS paused
-  FROM control c;
+       control.paused_at IS NOT NULL AS paused
+  FROM control;
