@@ -86,6 +86,26 @@ async def _check_subscription(waba_id: str, graph: GraphClient) -> Finding:
     return Finding(True, f"Webhooks of the {account} go to: {names}. Your app must be among them.")
 
 
+async def check_alerts(config: Config) -> list[Finding]:
+    """Send a test by each channel of [alerts]."""
+    clock = Clock()
+    test = Telling("test", "raised", WORDS["test"], clock.now(), clock.now())
+    async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+        with suppress(StartError):  # before its first start the bot knows nobody
+            store = await Store.open_existing(config.store.path, clock=clock)
+            stack.push_async_callback(store.close)
+        graph, limit = GraphClient(session, config.whatsapp, clock), NumberLimit(0, clock.now())
+        ways = Channels(config, clock, session, graph, limit, locals().get("store")).ways()
+        return [await _try(name, way, test) for name, way in ways.items()] or [Finding(None, NO_CHANNEL)]
+
+
+async def _try(name: str, way: Way, test: Telling) -> Finding:
+    try:
+        return Finding(True, f"A test alert went out by {name} ({await way(test)}): look whether it arrived.")
+    except (Undelivered, ServiceError) as error:
+        return Finding(False, f"No test alert by {name}: {error}.")
+
+
 async def check_public(public_url: str, verify_token: SecretStr, session: aiohttp.ClientSession) -> Finding:
     """Ask our address as Meta does when it is subscribed: the challenge back shows that it leads to this bot."""
     if not public_url:

@@ -16,6 +16,8 @@ import structlog
 from aiohttp import web
 
 from bot import logs
+from bot.alerts.channels import Channels
+from bot.alerts.watch import Alerts
 from bot.bell import Bell
 from bot.clock import Clock
 from bot.config import Config
@@ -83,7 +85,9 @@ class Daemon:
             turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
             housework = keep_house(store, self._clock, config.store.keep_days, sender, graph)
-            for work in (housework, tell_reasons(store, self._clock)):
+            channels = Channels(config, self._clock, session, graph, sender.limit, store)
+            alerts = Alerts(store, self._clock, config, graph, channels.ways())
+            for work in (housework, tell_reasons(store, self._clock), alerts.run()):
                 await stack.enter_async_context(_owned(work))
             scheduler.start()
             del self.reasons["start"]

@@ -87,6 +87,16 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountWarning:
+    """What WhatsApp told about the account, its number or a template, in words; `grave`: the owner should look."""
+
+    kind: str
+    text: str
+    grave: bool
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """All that one webhook POST held, for one transaction. `remarks` are short texts worth a log line: skipped
     parts, value-level errors, account alerts; they hold no message text and no full number."""
@@ -96,6 +106,17 @@ class Batch:
     identity_changes: tuple[IdentityChange, ...] = ()
     echoes: tuple[Echo, ...] = ()
     remarks: tuple[str, ...] = ()
+    warnings: tuple[AccountWarning, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that is wrong and that the owner is told of; `told_at` is None until somebody could be."""
+
+    name: str
+    text: str
+    raised_at: datetime
+    told_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

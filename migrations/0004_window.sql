@@ -21,10 +21,12 @@ CREATE TABLE minutes (
 
 CREATE TABLE warnings (
   -- What WhatsApp told about the account and the number: quality, limits, bans, templates. Nothing of messages.
-  id   INTEGER PRIMARY KEY,
-  at   TEXT NOT NULL,
-  kind TEXT NOT NULL,  -- the webhook's field, like account_update
-  text TEXT NOT NULL   -- in words, without numbers of people
+  id          INTEGER PRIMARY KEY,
+  at          TEXT NOT NULL,     -- by WhatsApp's own clock
+  kind        TEXT NOT NULL,     -- the webhook's field, like account_update
+  text        TEXT NOT NULL,     -- in words, without numbers of people
+  grave       INTEGER NOT NULL,  -- 1: an alert goes out; 0: good to know
+  received_at TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX warnings_once ON warnings (kind, text, at);
 
@@ -35,3 +37,22 @@ CREATE TABLE alerts (
   raised_at TEXT NOT NULL,
   told_at   TEXT               -- when somebody could last be told; NULL: not yet
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX users_stopped ON users (paused_by) WHERE paused_at IS NOT NULL;
+CREATE VIEW signs AS
+-- What alerts are made of. Each figure costs the same with a million rows as with ten.
+SELECT c.depth,
+       (SELECT w.received_at
+          FROM (SELECT user_id, received_at FROM outbox WHERE finished_at IS NULL ORDER BY received_at LIMIT 1000) w
+          JOIN users u ON u.id = w.user_id
+         WHERE u.paused_at IS NULL ORDER BY w.received_at LIMIT 1) AS waiting_since,  -- the oldest that isn't paused
+       (WITH tried AS (
+          SELECT o.state, max(a.id) AS last
+            FROM (SELECT id, outbox_id FROM attempts ORDER BY id DESC LIMIT 200) a JOIN outbox o ON o.id = a.outbox_id
+           WHERE o.state IN ('done', 'failed') GROUP BY o.id)
+        SELECT count(*) FROM tried
+         WHERE state = 'failed' AND last > coalesce((SELECT max(last) FROM tried WHERE state = 'done'), 0)
+       ) AS failed_in_a_row,
+       (SELECT count(*) FROM users WHERE paused_at IS NOT NULL AND paused_by = 'limit_per_hour') AS limited,
+       (SELECT received_at FROM outbox ORDER BY id DESC LIMIT 1) AS heard_at             -- the newest message of anybody
+  FROM control c;

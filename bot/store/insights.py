@@ -66,9 +66,16 @@ SELECT service, reason, code, opened_at, probe_at,
   FROM circuits WHERE state = 'open'"""
 
 _REASONS = """
-SELECT iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
+SELECT 'circuit_' || service,
+       iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
   FROM circuits WHERE state = 'open'
-UNION ALL SELECT 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
+UNION ALL SELECT 'paused', 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
+
+_WARNINGS = "SELECT id, at, kind, text, grave FROM warnings ORDER BY received_at DESC, id DESC LIMIT :most"
+_GRAVE = "SELECT id, text FROM warnings WHERE grave AND received_at > :window ORDER BY id DESC LIMIT 20"
+_SIGNS = """
+SELECT signs.*, (SELECT u.last_message_at FROM user_ids i JOIN users u ON u.id = i.user_id WHERE i.id = :phone)
+                AS owner_wrote_at FROM signs"""
 
 
 class Insights:
@@ -141,12 +148,30 @@ class Insights:
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file knows; nothing: they can."""
+        return list((await self.named_reasons()).values())
 
-        def query(db: sqlite3.Connection, now: datetime) -> list[str]:
-            spent = "the day's budget for the model is spent; it goes on at 00:00 UTC"
-            return [reason for (reason,) in db.execute(_REASONS)] + [spent] * self._budget.spent(db, now)
+    async def named_reasons(self) -> dict[str, str]:
+        """Return the reasons by a name: circuit_graph, circuit_model, paused, budget."""
+
+        def query(db: sqlite3.Connection, now: datetime) -> dict[str, str]:
+            spent = {"budget": "the day's budget for the model is spent; it goes on at 00:00 UTC"}
+            return dict(db.execute(_REASONS).fetchall()) | (spent if self._budget.spent(db, now) else {})
 
         return await self._query(query)
+
+    async def warnings(self, limit: int = 50) -> list[Row]:
+        """Return what WhatsApp told about the account, newest first: id, at, kind, text, grave."""
+        return await self._query(lambda db, now: _rows(db, _WARNINGS, now, most=limit))
+
+    async def alerts(self) -> list[Row]:
+        """Return what the owner was told is wrong and isn't over yet: name, text, raised_at, told_at."""
+        return await self._query(lambda db, now: _rows(db, "SELECT * FROM alerts ORDER BY raised_at, name", now))
+
+    async def signs(self, phone: str) -> Row:
+        """Return what alerts are made of: view `signs`, today's grave `warnings`, when that person last wrote."""
+        return await self._query(
+            lambda db, now: _rows(db, _SIGNS, now, phone=phone)[0] | {"warnings": _rows(db, _GRAVE, now)}
+        )
 
     async def _query(self, query: Callable[[sqlite3.Connection, datetime], T]) -> T:
         return await self._read(lambda db: query(db, self._clock.now()))
@@ -166,4 +191,4 @@ def _rows(db: sqlite3.Connection, query: str, now: datetime, **values: object) -
     cursor = db.execute(query, {"now": stamp(now), "window": stamp(now - WINDOW), **values})
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    return [row | {name: bool(row[name]) for name in ("paused", "retryable") if name in row} for row in rows]
+    return [row | {name: bool(row[name]) for name in ("paused", "retryable", "grave") if name in row} for row in rows]

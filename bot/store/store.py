@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
+from bot.domain import Alert, Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
 from bot.store.damage import touch
 from bot.store.db import Database
 from bot.store.insights import Insights
+from bot.store.rows import insert
 
 T = TypeVar("T")
 WEBHOOK_PATIENCE_SECONDS = 5.0
@@ -70,11 +71,25 @@ class Store:
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file tells; nothing: they can."""
-        reasons = [f"the file can't be written: {self.trouble}"] if self.trouble else []
+        return list((await self.named_reasons()).values())
+
+    async def named_reasons(self) -> dict[str, str]:
+        """Return the reasons by a name: write, read, and those of `insights`."""
+        reasons = {"write": f"the file can't be written: {self.trouble}"} if self.trouble else {}
         try:
-            return reasons + await self.insights.reasons()
+            return reasons | await self.insights.named_reasons()
         except StoreError as error:
-            return [*reasons, f"the file can't be read: {error}"]
+            return reasons | {"read": f"the file can't be read: {error}"}
+
+    async def keep_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Store what the owner is told is wrong now: that and nothing else. Raises StoreUnavailable."""
+        rows = [(one.name, one.text, stamp(one.raised_at), one.told_at and stamp(one.told_at)) for one in alerts]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM alerts")
+            insert(db, "alerts (name, text, raised_at, told_at)", rows)
+
+        await self._db.write(work, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
