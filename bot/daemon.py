@@ -16,8 +16,7 @@ import structlog
 from aiohttp import web
 
 from bot import logs
-from bot.alerts.channels import Channels
-from bot.alerts.watch import Alerts
+from bot.alerts import Alerts, Channels
 from bot.bell import Bell
 from bot.clock import Clock
 from bot.config import Config
@@ -84,10 +83,12 @@ class Daemon:
             sender = self._sender(store, graph, deaf=await store.listening())
             turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
-            housework = keep_house(store, self._clock, config.store.keep_days, sender, graph)
-            channels = Channels(config, self._clock, session, graph, sender.limit, store)
-            alerts = Alerts(store, self._clock, config, graph, channels.ways())
-            for work in (housework, tell_reasons(store, self._clock), alerts.run()):
+            side_tasks = (
+                keep_house(store, self._clock, config.store.keep_days, sender, graph),
+                tell_reasons(store, self._clock),
+                Alerts(store, Channels(config, self._clock, session, graph, sender.limit, store)).run(),
+            )
+            for work in side_tasks:
                 await stack.enter_async_context(_owned(work))
             scheduler.start()
             del self.reasons["start"]

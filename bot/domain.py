@@ -110,16 +110,6 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """Something that is wrong and that the owner is told of; `told_at` is None until somebody could be."""
-
-    name: str
-    text: str
-    raised_at: datetime
-    told_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Appended:
     """What the store made of a Batch: messages that are new, those known already, statuses that named a reply."""
 

@@ -54,5 +54,6 @@ SELECT c.depth,
          WHERE state = 'failed' AND last > coalesce((SELECT max(last) FROM tried WHERE state = 'done'), 0)
        ) AS failed_in_a_row,
        (SELECT count(*) FROM users WHERE paused_at IS NOT NULL AND paused_by = 'limit_per_hour') AS limited,
-       (SELECT received_at FROM outbox ORDER BY id DESC LIMIT 1) AS heard_at             -- the newest message of anybody
+       (SELECT received_at FROM outbox ORDER BY id DESC LIMIT 1) AS heard_at,            -- the newest message of anybody
+       (SELECT state = 'open' FROM circuits WHERE service = 'graph') AS graph_open
   FROM control c;

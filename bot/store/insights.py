@@ -167,8 +167,8 @@ class Insights:
         """Return what the owner was told is wrong and isn't over yet: name, text, raised_at, told_at."""
         return await self._query(lambda db, now: _rows(db, "SELECT * FROM alerts ORDER BY raised_at, name", now))
 
-    async def signs(self, phone: str) -> Row:
-        """Return what alerts are made of: view `signs`, today's grave `warnings`, when that person last wrote."""
+    async def signs(self, phone: str = "") -> Row:
+        """Return what alerts are made of: view `signs`, today's grave `warnings`, when that phone last wrote."""
         return await self._query(
             lambda db, now: _rows(db, _SIGNS, now, phone=phone)[0] | {"warnings": _rows(db, _GRAVE, now)}
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Alert, Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
+from bot.domain import Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, turns
 from bot.store.damage import touch
@@ -81,13 +81,12 @@ class Store:
         except StoreError as error:
             return reasons | {"read": f"the file can't be read: {error}"}
 
-    async def keep_alerts(self, alerts: Sequence[Alert]) -> None:
-        """Store what the owner is told is wrong now: that and nothing else. Raises StoreUnavailable."""
-        rows = [(one.name, one.text, stamp(one.raised_at), one.told_at and stamp(one.told_at)) for one in alerts]
+    async def keep_alerts(self, alerts: Sequence[Sequence[Any]]) -> None:
+        """Store the alerts that are raised (name, text, raised_at, told_at) and no others. Raises StoreUnavailable."""
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM alerts")
-            insert(db, "alerts (name, text, raised_at, told_at)", rows)
+            insert(db, "alerts (name, text, raised_at, told_at)", alerts)
 
         await self._db.write(work, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
 
