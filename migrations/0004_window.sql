@@ -35,17 +35,16 @@ CREATE TABLE alerts (
   name      TEXT PRIMARY KEY,  -- backlog_age, depth, failures, circuit_model…
   text      TEXT NOT NULL,
   raised_at TEXT NOT NULL,
-  told_at   TEXT               -- when somebody could last be told; NULL: not yet
+  told_at   TEXT               -- when what was last told could be told to somebody; NULL: nothing could yet
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX users_stopped ON users (paused_by) WHERE paused_at IS NOT NULL;
 CREATE VIEW signs AS
--- What alerts are made of. Each figure costs the same with a million rows as with ten.
+-- What alerts are made of; each figure costs the same with a million rows as with ten.
 SELECT c.depth,
-       (SELECT w.received_at
-          FROM (SELECT user_id, received_at FROM outbox WHERE finished_at IS NULL ORDER BY received_at LIMIT 1000) w
-          JOIN users u ON u.id = w.user_id
-         WHERE u.paused_at IS NULL ORDER BY w.received_at LIMIT 1) AS waiting_since,  -- the oldest that isn't paused
+       (SELECT o.received_at FROM outbox o CROSS JOIN users u ON u.id = o.user_id
+         WHERE o.finished_at IS NULL AND u.paused_at IS NULL
+         ORDER BY o.received_at LIMIT 1) AS waiting_since,                               -- the oldest that isn't paused
        (WITH tried AS (
           SELECT o.state, max(a.id) AS last
             FROM (SELECT id, outbox_id FROM attempts ORDER BY id DESC LIMIT 200) a JOIN outbox o ON o.id = a.outbox_id

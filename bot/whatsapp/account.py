@@ -13,15 +13,13 @@ from pathlib import Path
 from bot.domain import AccountWarning
 from bot.whatsapp.clean import Json, moment, telling, text
 
-WORDS: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("account.json").read_text("utf-8"))
+WORDS: dict[str, dict[str, str]] = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 _NEWS = ("account_", "phone_number_", "business_", "message_template_", "template_")
-# What a field's code may stand under, the more telling ones first.
-_CODES = (
+_CODES = (  # what a field's code may stand under, the more telling ones first
     *("waba_ban_state", "new_quality_score", "new_status", "alert_state", "alert_type", "decision", "event"),
     "alert_severity",
 )
-_CODE = re.compile(r"\b[A-Z][A-Z0-9_]{2,63}\b")
-_TIMES = ("expiration", "disable_date")
+_DATES = ("expiration", "disable_date")
 _PARTS_MOST = 200
 
 
@@ -31,10 +29,11 @@ def account_warning(field: str, value: Json, at: datetime | None) -> AccountWarn
     if words is None:
         return None
     said = _said(value)
-    code = next((said[key] for key in _CODES if said.get(key) in words), "*")
-    shown = defaultdict(lambda: "?", {key: _CODE.sub(_readable, said[key]) for key in said})
-    shown["what"] = ", ".join(shown[key] for key in said if _CODE.fullmatch(said[key])) or "something new"
-    return AccountWarning(field, words[code].lstrip("!").format_map(shown)[:400], words[code].startswith("!"), at)
+    text_ = words[next((said[key] for key in _CODES if said.get(key) in words), "*")]
+    codes = {key: code.replace("_", " ").lower() for key, code in said.items() if re.fullmatch("[A-Z0-9_, ]{3,}", code)}
+    names = {key: name for key, name in said.items() if key not in codes or "name" in key}
+    shown = defaultdict(lambda: "?", codes | names | {"what": ", ".join(codes.values()) or "something new"})
+    return AccountWarning(field, text_.lstrip("!").format_map(shown)[:400], text_.startswith("!"), at)
 
 
 def _said(value: Json) -> dict[str, str]:
@@ -46,13 +45,9 @@ def _said(value: Json) -> dict[str, str]:
         if isinstance(part, dict | list):
             inside = part.items() if isinstance(part, dict) else ((key, item) for item in part)
             waiting += reversed([*inside][:_PARTS_MOST])
-        elif shown := _day(part) if key in _TIMES else telling(part):
+        elif shown := _day(part) if key in _DATES else telling(part):
             said[key] = f"{said[key]}, {shown}" if key in said else shown
     return said
-
-
-def _readable(code: re.Match[str]) -> str:
-    return code[0].replace("_", " ").lower()
 
 
 def _day(value: object) -> str:

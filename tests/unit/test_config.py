@@ -498,7 +498,9 @@ def test_an_unknown_name_in_the_file_names_the_nearest_known(
     assert f"; the nearest known is {nearest}" in line
 
 
-@pytest.mark.parametrize("text", ["[queue.retry]\nmax = 1\n", "[server]\ntls = 1\n", "[store]\npath = 1\n", "[meta]\n"])
+@pytest.mark.parametrize(
+    "text", ["[queue.retry]\nmax = 1\n", "[server]\ntls = 1\n", "[store]\nfolder = 1\n", "[meta]\n"]
+)
 def test_a_name_that_is_like_no_other_gets_no_hint(mistakes: Mistakes, text: str) -> None:
     """A hint at something else altogether sends people the wrong way."""
     (line,) = mistakes(text)

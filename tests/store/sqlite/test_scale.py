@@ -178,6 +178,10 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "find a user": (nothing, lambda at: at.store.insights.find_user(f"+{phone(at.last)}")),
     "reasons": (nothing, lambda at: at.store.insights.reasons()),
     "circuits": (nothing, lambda at: at.store.insights.circuits()),
+    "signs": (nothing, lambda at: at.store.insights.signs(phone(at.last))),
+    "warnings": (nothing, lambda at: at.store.insights.warnings()),
+    "alerts": (nothing, lambda at: at.store.insights.alerts()),
+    "keep alerts": (nothing, lambda at: at.store.keep_alerts([("depth", "Many.", "2026", None)])),
 }
 
 
