@@ -109,6 +109,7 @@ class Alerts:
             signs = await self._store.insights.signs()
         except StoreError:
             return {name: alert.text for name, alert in self._raised.items()} | found
+        signs["heard_at"] = signs["heard_at"] or self._started
         signs["free_mb"] = shutil.disk_usage(self._config.store.path.parent).free // 2**20
         oldest, latest = self._ago(limits.backlog_age_seconds), self._ago(3600 * limits.no_webhook_hours)
         wrong = {
@@ -116,7 +117,7 @@ class Alerts:
             "depth": 0 < limits.depth <= signs["depth"],
             "failures": 0 < limits.failures_in_a_row <= signs["failed_in_a_row"],
             "disk": signs["free_mb"] < limits.disk_free_mb,
-            "no_webhook": limits.no_webhook_hours and (signs["heard_at"] or self._started) < latest,
+            "no_webhook": limits.no_webhook_hours and signs["heard_at"] < latest,
             "limited": signs["limited"],
             "clock": self._graph.clock_off,
         }
