@@ -104,7 +104,8 @@ class Alerts:
     async def conditions(self) -> dict[str, str]:
         """Return what is wrong now, in words, by name. What can't be looked at stays as it was."""
         limits, now, reasons = self._config.alerts, self._ago(0), await self._store.named_reasons()
-        found = {name: WORDS["reason"].format(reason=why, hint=WORDS.get(name, "")) for name, why in reasons.items()}
+        said = WORDS["reason"]
+        found = {name: said.format(reason=why.rstrip("."), hint=WORDS.get(name, "")) for name, why in reasons.items()}
         try:
             signs = await self._store.insights.signs()
         except StoreError:
@@ -149,6 +150,8 @@ class Alerts:
         about = {"channel": channel, "alert": telling.name, "state": telling.state}
         for tries in count(1):
             try:
+                if telling.state != "cleared" and telling.name in self._since:
+                    raise Undelivered("it may be over by now")
                 log.info("alert told", **about, by=await way(telling))
                 if alert := self._raised.get(telling.name):
                     self._raised[telling.name] = replace(alert, told_at=telling.told_at)
