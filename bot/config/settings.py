@@ -33,7 +33,9 @@ _http = _shape(f"(https?://{_REST})/*", "must be an address that starts with htt
 _https = _shape(
     f"(?:(https://{_REST})(?:/webhook)?/*)?", "must be empty or start with https:// (Meta wants it), without user and ?"
 )
-_hook = _shape(r"(?:https?://[^\s/?#@]+[^\s#]*)?", "must be empty or an address that starts with https:// or http://")
+_hook = _shape(
+    r"(?:https?://[^\s/?#@]+(?:[/?][^\s#]*)?)?", "must be empty or an address that starts with https:// or http://"
+)
 _sqlite = _shape(r"sqlite:///[^?#\0]*[^?#\0/]", "must be sqlite:/// and the path of a file (redis:// not yet)")
 Host = Annotated[str, _shape(r"[\w.-]+|[\da-fA-F]*:[\w.]*:[\w:.%]*", "must be a host name or address, without port")]
 MetaId = Annotated[str, _shape("[0-9]*", "must be the id that Meta shows, digits only (not the number)")]

@@ -69,11 +69,11 @@ def _template(body: dict[str, Any]) -> None:
     _no_other_keys(template, {"name", "language", "components"}, "template")
     _required(template, "name", str, "template.name")
     _required(_required(template, "language", dict, "template.language"), "code", str, "template.language.code")
-    components = _optional(template, "components", list) or []
-    given = [one for part in components if part.get("type") == "body" for one in part.get("parameters", ())]
-    if len(given) != 1:
-        raise GraphError(132000, f"body: number of localizable_params ({len(given)}) does not match the expected (1)")
-    words = _required(given[0], "text", str, "text")
+    match _optional(template, "components", list):
+        case [{"type": "body", "parameters": [{"type": "text"} as given]}]:
+            words = _required(given, "text", str)
+        case _:
+            raise GraphError(132000, "body: number of localizable_params does not match the expected number (1)")
     if re.search(r"[\n\t]| {5}", words):
         raise GraphError(100, "Param text cannot have new-line/tab characters or more than 4 consecutive spaces")
     if not 0 < len(words) <= PARAMETER_LIMIT:
