@@ -115,6 +115,16 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountWarning:
+    """What WhatsApp told about the account, its number or a template, in words; `grave`: the owner should look."""
+
+    kind: str
+    text: str
+    grave: bool
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """All that one webhook POST held, for one transaction. `remarks` are short texts worth a log line: skipped
     parts, value-level errors, account alerts; they hold no message text and no full number."""
@@ -124,6 +134,7 @@ class Batch:
     identity_changes: tuple[IdentityChange, ...] = ()
     echoes: tuple[Echo, ...] = ()
     remarks: tuple[str, ...] = ()
+    warnings: tuple[AccountWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
