@@ -12,20 +12,15 @@ from bot.store.asked import Instructions, asked
 from bot.store.db import Database
 from bot.store.failures import Failing
 from bot.store.headline import Headline, headline
-from bot.store.rows import dicts
+from bot.store.rows import AGE, dicts
 from bot.store.turns import Budget
 
 Row = dict[str, Any]
 T = TypeVar("T")
 
-_OLDEST = "max(0.0, round((julianday(:now) - julianday(min(received_at))) * 86400, 3))"  # NULL where there is none
 _STATS = f"""
-SELECT depth AS totalMessages, (SELECT count(*) FROM users WHERE depth > 0) AS activeUsers, :now AS timestamp,
-       depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS pending,
-       (SELECT count(*) FROM outbox WHERE state = 'leased') AS leased,
-       (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed, paused_at IS NOT NULL AS paused,
-       (SELECT {_OLDEST} FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
-  FROM control"""
+SELECT totalMessages, activeUsers, :now AS timestamp, pending, leased, failed, paused, {AGE} AS oldestAgeSeconds
+  FROM figures"""
 _CIRCUITS = """
 SELECT service, reason, code, opened_at, probe_at,
        iif(service = 'graph', 'WhatsApp', 'The model') || ' is tried again '
@@ -37,8 +32,6 @@ _REASONS = """
 SELECT iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
   FROM circuits WHERE state = 'open'
 UNION ALL SELECT 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
-
-
 _AUDIT = """
 SELECT id, at, who, address, action, 'u' || user_id AS user_id, messages
   FROM audit WHERE id < :before ORDER BY id DESC LIMIT :most"""
@@ -53,7 +46,7 @@ class Insights:
 
     def __init__(self, database: Database, clock: Clock, budget: Budget, *, discreet: bool = False) -> None:
         self._read, self._clock, self._budget = database.read, clock, budget
-        self._discreet, self._unsearched = discreet, {"text": None, "number": None} if discreet else {}
+        self._discreet, self._unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""
@@ -65,7 +58,7 @@ class Insights:
         """Return a page of people: `{"users": [...], "next": cursor or None}`.
 
         `sort`: depth (deepest queue first), recent (who wrote last), failed (most failures; who has none is left out),
-        oldest (who waits longest, by the 20,000 messages that wait longest; who doesn't wait is left out).
+        oldest (who waits longest, by the 10,000 messages that wait longest; who doesn't wait is left out).
         `state`: one of STATES, "" for all. `search`: in names, in numbers and ids (former ones too), in the newest
         20,000 messages and replies; it ignores the case of a to z. Raises BadValue.
         """
@@ -82,7 +75,7 @@ class Insights:
     async def user(self, known_as: str) -> Row:
         """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`.
 
-        The conversation's lines are messages (`message_id`, with their `attempts`, the newest 1,000 in all) and parts
+        The conversation's lines are messages (`message_id`, with the last 100 `attempts` at each) and parts
         of replies (`reply_id`, and the `message_id` that they answer). Raises NotFound, as `find_user` does.
         """
         self._allow(known_as)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 ROWS_A_STATEMENT = 32
+# Of `waiting_since`, in seconds; NULL where nothing waits, or a hand edit went wrong.
+AGE = "max(0.0, round((julianday(:now) - julianday(waiting_since)) * 86400, 3))"
 
 
 def select(db: sqlite3.Connection, columns: str, source: str, parameters: Any) -> list[Any]:
