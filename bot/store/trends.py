@@ -23,8 +23,9 @@ _COLUMNS = """at, depth, arrived, answered, failed, wait_p50_ms, wait_p95_ms, an
        last_outbox, last_attempt"""
 # What ended has a try behind the last row's, or (a status told how a send ended) a little before and ended after it.
 _ENDED = """
-SELECT o.state = 'done' AS answered, (julianday(o.begun_at) - julianday(o.received_at)) * 86400000 AS waited,
-       (julianday(o.finished_at) - julianday(o.begun_at)) * 86400000 AS took
+SELECT o.state = 'done' AS answered,
+       CAST(round((julianday(o.begun_at) - julianday(o.received_at)) * 86400000) AS INTEGER) AS waited,
+       CAST(round((julianday(o.finished_at) - julianday(o.begun_at)) * 86400000) AS INTEGER) AS took
   FROM (SELECT outbox_id, max(id) AS newest
           FROM (SELECT id, outbox_id FROM attempts WHERE id > :before ORDER BY id DESC LIMIT :most) GROUP BY outbox_id)
  CROSS JOIN outbox o ON o.id = outbox_id
@@ -65,7 +66,7 @@ def measure(db: sqlite3.Connection, clock: Clock) -> Sequence[Any]:
     depth, last_outbox, last_attempt, arrived, text = db.execute(_MINUTE, values).fetchone()
     ended = json.loads(text)
     answered = [(waited, took) for done, waited, took in ended if done]
-    spans = [_share(list(column), share) for column in zip(*answered, strict=True) for share in (0.5, 0.95)]
+    spans = [_share(column, share) for column in zip(*answered, strict=True) for share in (0.5, 0.95)]
     counts = (depth, arrived, len(answered), len(ended) - len(answered))
     return stamp(now), *counts, *(spans or [None] * 4), last_outbox, last_attempt
 
@@ -77,9 +78,9 @@ def note(db: sqlite3.Connection, minute: Sequence[Any]) -> None:
     db.execute(f"INSERT OR REPLACE INTO minutes ({_COLUMNS}) VALUES ({', '.join('?' * len(minute))})", minute)
 
 
-def _share(values: list[float | None], share: float) -> int | None:
+def _share(values: Sequence[int | None], share: float) -> int | None:
     known = sorted(value for value in values if value is not None)
-    return max(round(known[math.ceil(len(known) * share) - 1]), 0) if known else None
+    return max(known[math.ceil(len(known) * share) - 1], 0) if known else None
 
 
 class Trends:

@@ -67,15 +67,19 @@ class Live:
         self._watched, self._ended = asyncio.Event(), False
         self._drawn = asyncio.Event()  # of this round; the next has its own
 
-    async def running(self, _: web.Application) -> AsyncIterator[None]:
-        """Draw while the app runs."""
+    def join(self, app: web.Application) -> None:
+        """Become a part of an app: drawing while it runs, and at its shutdown gone at once."""
+        app.router.add_get("/events", self.events, allow_head=False)
+        app.cleanup_ctx.append(self._running)
+        app.on_shutdown.append(self._end)
+
+    async def _running(self, _: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._keep_drawing(), name="live")
         yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    async def end(self, _: web.Application) -> None:
-        """Let the watchers go: an open page must not hold up a stop."""
+    async def _end(self, _: web.Application) -> None:
         self._ended = True
         self._drawn.set()
 

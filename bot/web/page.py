@@ -55,6 +55,10 @@ class Page:
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals["version"] = __version__
         self._templates.filters |= {"age": age, "readable": readable}
+        self._charts: tuple[Any, Markup] = (
+            None,
+            Markup(),
+        )  # as last drawn: they take longest, and change once a minute
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the pages."""
@@ -98,8 +102,17 @@ class Page:
         return self.draw(template, visitor, here=path, live=live, done=_done(request), parts=parts, **values)
 
     def _parts(self, template: str, values: dict[str, Any], visitor: Visitor) -> dict[str, str]:
-        draw, values = self._templates.get_template, values | {"acts": visitor.role == "admin", "visitor": visitor}
-        return {part: Markup(draw(f"parts/{part}.html").render(values)) for part in PARTS[template]}
+        values = values | {"acts": visitor.role == "admin", "visitor": visitor}
+        return {part: self._part(part, values) for part in PARTS[template]}
+
+    def _part(self, name: str, values: dict[str, Any]) -> Markup:
+        trends, charts = self._charts  # of everybody: nothing in them depends on who looks
+        if name == "charts" and trends == values["trends"]:
+            return charts
+        drawn = Markup(self._templates.get_template(f"parts/{name}.html").render(values))
+        if name == "charts":
+            self._charts = (values["trends"], drawn)
+        return drawn
 
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """Return the template of a page and what it shows."""
