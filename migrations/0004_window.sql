@@ -108,3 +108,14 @@ SELECT o.id, o.body, o.user_id, o.phone_number_id, u.name,
             FROM attempts a WHERE a.outbox_id = o.id AND a.stage IN ('model', 'turn')
            ORDER BY a.stage, a.id DESC LIMIT 1), '')), o.finished_at)) AS asked_at
   FROM outbox o JOIN users u ON u.id = o.user_id;
+CREATE VIEW gauges AS
+-- What GET /metrics tells of the queue, by the names it has there (behind a colon: the label).
+SELECT control.depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:pending",
+       (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:leased",
+       (SELECT count(*) FROM users WHERE depth > 0) AS queue_users,
+       (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed_messages,
+       (SELECT unixepoch(received_at) FROM outbox WHERE id = (SELECT max(id) FROM outbox)) AS newest_message_timestamp_seconds,
+       (SELECT state = 'open' FROM circuits WHERE service = 'graph') AS "circuit_open:graph",
+       (SELECT state = 'open' FROM circuits WHERE service = 'model') AS "circuit_open:model",
+       control.paused_at IS NOT NULL AS paused
+  FROM control;

@@ -1,6 +1,8 @@
 """What people look at: queries on the reading connection, shaped for JSON. They change nothing."""
 
+import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -35,6 +37,12 @@ UNION ALL SELECT 'everything is paused since ' || paused_at FROM control WHERE p
 _AUDIT = """
 SELECT id, at, who, address, action, 'u' || user_id AS user_id, messages
   FROM audit WHERE id < :before ORDER BY id DESC LIMIT :most"""
+
+_GAUGES = f"""
+SELECT gauges.*, coalesce({AGE}, 0) AS queue_oldest_age_seconds,
+       (SELECT coalesce((julianday(:now) - julianday(min(ready_at))) * 86400, 0)
+          FROM users WHERE ready_at <= :now) AS queue_delay_seconds
+  FROM gauges CROSS JOIN (SELECT waiting_since FROM figures)"""
 
 
 class Insights:
@@ -162,6 +170,21 @@ class Insights:
             raise NotFound("numbers are hidden here, so nobody is found by one: write u17")
         if self._discreet and re.search("[0-9]", search) and not re.fullmatch(own, search):
             raise BadValue("search", "numbers are hidden here, so nobody is found by one: search for a name or u17")
+
+    async def figures(self) -> Row:
+        """Return the gauges of /metrics that the file knows, named as in bot/metrics.json."""
+
+        def query(db: sqlite3.Connection, at: Row) -> Row:
+            path = db.execute("PRAGMA database_list").fetchone()[2]
+            return dicts(db, _GAUGES, at)[0] | {
+                "cost_today": self._budget.cost(db, self._clock.now()),
+                "cost_limit": self._budget.per_day,
+                "database_bytes": os.stat(path).st_size,
+                "wal_bytes": os.stat(f"{path}-wal").st_size,
+                "disk_free_bytes": shutil.disk_usage(os.path.dirname(path)).free,
+            }
+
+        return await self._query(query)
 
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:
         at = {"now": stamp(self._clock.now()), **self._unsearched}

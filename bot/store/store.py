@@ -34,6 +34,7 @@ class Store:
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
         discreet: bool = False,
+        committed: Callable[[int, float], None] | None = None,
     ) -> None:
         self._db, self._clock, self._door = database, clock, door or inbox.Door()
         self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
@@ -42,6 +43,8 @@ class Store:
         self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
+        if committed:
+            database.watch(committed)
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
         self.insights = Insights(database, clock, self._budget, discreet=discreet)
 

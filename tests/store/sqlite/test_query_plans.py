@@ -94,6 +94,7 @@ async def everything(desk: Desk) -> None:
     for _ in range(2):
         await desk.store.note_minute()
         desk.tick(60)
+    await insights.figures()
     desk.tick(40 * 86_400)
     await desk.store.prune(30, 100)
 

@@ -249,6 +249,14 @@ async def test_figures_count_what_is_waiting_and_nothing_else(legions: Measured)
     stats = await legions.store.insights.queue_stats()
     assert (stats["totalMessages"], stats["activeUsers"], stats["failed"]) == (50_000, 50_000, 5_000)
     assert legions.meter.steps <= 3 * (50_000 + 5_000) + SLACK
+    legions.meter.steps = 0
+    figures = await legions.store.insights.figures()
+    assert (figures["queue_messages:pending"], figures["queue_users"], figures["failed_messages"]) == (
+        50_000,
+        50_000,
+        5_000,
+    )
+    assert legions.meter.steps <= 3 * (50_000 + 5_000) + SLACK
 
 
 async def test_all_pages_together_show_everybody_once(legions: Measured) -> None:
