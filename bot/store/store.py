@@ -182,8 +182,7 @@ class Store:
 
     async def note_minute(self) -> None:
         """Store how the minute went that ended now, for the charts."""
-        minute = await self._db.read(lambda db: trends.measure(db, self._clock))
-        await self._db.keep(lambda db: trends.note(db, minute))
+        await self._db.keep(lambda db: trends.note(db, self._clock))
 
     async def retry(self, which: Sequence[int] | Failing | None, *, who: Operator) -> Retried:
         """Put failed messages back to pending: what can be of a list, of what a filter means, or (None) of all.
