@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from bot import logs
+from bot.alerts import Alerts, Channels
 from bot.bell import Bell
 from bot.clock import Clock
 from bot.config import Config
@@ -88,9 +89,14 @@ class Daemon:
             sender = self._sender(store, graph, deaf=await store.listening())
             turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency, self._metrics)
-            housework = keep_house(store, self._clock, config.store.keep_days, sender, graph)
-            side_work = (housework, note_minutes(store, self._clock), tell_reasons(store, self._clock))
-            for work in (*side_work, self._metrics.watch_loop()):
+            side_tasks = (
+                keep_house(store, self._clock, config.store.keep_days, sender, graph),
+                note_minutes(store, self._clock),
+                tell_reasons(store, self._clock),
+                Alerts(store, Channels(config, self._clock, session, graph, sender.limit, store)).run(),
+                self._metrics.watch_loop(),
+            )
+            for work in side_tasks:
                 await stack.enter_async_context(_owned(work))
             scheduler.start()
             del self.reasons["start"]
