@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
 from bot.errors import NotFound
+from bot.store import events
 from bot.store.db import Database
 from bot.store.operators import WINDOW
 from bot.store.trends import Trends
@@ -137,6 +138,10 @@ class Insights:
             return {"failures": rows[:limit], "next": str(rows[limit - 1]["id"]) if len(rows) > limit else None}
 
         return await self._query(query)
+
+    async def events(self, position: events.Position, last: int = 0) -> tuple[list[Row], events.Position]:
+        """Return what happened since a position, as events.behind does."""
+        return await self._read(lambda db: events.behind(db, position, last))
 
     async def circuits(self) -> list[Row]:
         """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""

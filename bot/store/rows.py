@@ -21,3 +21,11 @@ def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> 
         row = f"({', '.join('?' * len(some[0]))})"
         values = [value for one in some for value in one]
         db.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))}", values)
+
+
+def dicts(db: sqlite3.Connection, query: str, values: Any) -> list[dict[str, Any]]:
+    """Return the rows of a query by their columns' names, shaped for JSON: what is yes or no becomes a bool."""
+    cursor = db.execute(query, values)
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    return [row | {name: bool(row[name]) for name in ("paused", "retryable") if name in row} for row in rows]
