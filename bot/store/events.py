@@ -12,7 +12,7 @@ MOST = 1000  # of a source at a time
 _EVENTS = """
 SELECT id AS row, at, event, 'u' || user_id AS user_id, message_id, stage, what, messages, who, address, duration_ms,
        input_tokens, output_tokens, code, error, request_id, text
-  FROM events WHERE source = '{source}' AND id > ? ORDER BY row LIMIT ?"""
+  FROM events WHERE source = '{source}' AND id > ? AND id <= ?"""
 
 
 def behind(db: sqlite3.Connection, position: Mapping[str, int], last: int) -> tuple[list[dict[str, Any]], Position]:
@@ -21,7 +21,6 @@ def behind(db: sqlite3.Connection, position: Mapping[str, int], last: int) -> tu
     for source in SOURCES:
         newest = db.execute(f"SELECT coalesce(max(id), 0) FROM {source}").fetchone()[0]
         since = min(position.get(source, newest - last), newest)  # the id of a row that is deleted is given again
-        rows = dicts(db, _EVENTS.format(source=source), (since, MOST)) if since < newest else []
-        reached[source] = rows[-1]["row"] if len(rows) == MOST else newest
-        found += rows
+        reached[source] = min(since + MOST, newest)
+        found += dicts(db, _EVENTS.format(source=source), (since, reached[source]))
     return sorted(found, key=lambda row: row["at"]), reached
