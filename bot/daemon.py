@@ -76,7 +76,7 @@ class Daemon:
             stack.push_async_callback(handler.close)
 
             public_side = public_app(config.whatsapp, store=store, bell=bell)
-            admin_side = admin_app(store=store, bell=bell, reasons=self.reasons, guard=guard)
+            admin_side = admin_app(store=store, bell=bell, reasons=self.reasons, guard=guard, openai=config.openai)
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             sender = self._sender(store, graph, deaf=await store.listening())

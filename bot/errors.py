@@ -61,5 +61,13 @@ class WrongState(StoreError):
     """The message is not in a state that allows it; the text says which and why."""
 
 
+class BadValue(StoreError):
+    """What is asked for makes no sense: `field` says where, the text why."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(why)
+        self.field = field
+
+
 class StartError(Exception):
     """The daemon can't start; the text is one sentence that says what to do."""

@@ -37,6 +37,71 @@ CREATE TABLE alerts (
   told_at   TEXT               -- when somebody could last be told; NULL: not yet
 ) STRICT, WITHOUT ROWID;
 
+-- What failed, for lists by cause: these are written when something fails, never for the other messages.
+CREATE INDEX outbox_causes ON outbox (error, id, user_id, state) WHERE state = 'failed';
+CREATE INDEX replies_causes ON replies (outbox_id, part, error, user_id, delivery) WHERE delivery = 'failed';
+
+-- What the window shows: its queries choose from these views.
+CREATE VIEW failing AS
+-- Each message that failed, and each whose answer WhatsApp took and then couldn't deliver, once. A retry puts it back
+-- while that time is to come: never for a reply, for 24 hours after the person's last message for one that expired.
+SELECT id, user_id, error,
+       iif(error IS NOT 'expired', '9999',
+         (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', last_message_at, '+1 day') FROM users WHERE users.id = user_id)) AS retry_until
+  FROM outbox WHERE state = 'failed'
+UNION ALL
+SELECT r.outbox_id, r.user_id, r.error, NULL
+  FROM replies r
+ WHERE r.delivery = 'failed' AND r.outbox_id IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM outbox o INDEXED BY outbox_failed WHERE o.id = r.outbox_id AND o.state = 'failed')
+   AND NOT EXISTS (SELECT 1 FROM replies e
+                    WHERE e.outbox_id = r.outbox_id AND e.delivery = 'failed' AND e.part < r.part);
+
+CREATE VIEW people AS
+SELECT u.id, u.phone, u.bsuid, u.name, u.depth,
+       (SELECT o.received_at FROM outbox o WHERE o.user_id = u.id AND o.finished_at IS NULL
+         ORDER BY o.id LIMIT 1) AS waiting_since,
+       EXISTS (SELECT 1 FROM outbox l WHERE l.user_id = u.id AND l.state = 'leased') AS leased,
+       u.paused_at, u.paused_by, u.ready_at, u.last_message_at,
+       (SELECT count(*) FROM outbox f WHERE f.user_id = u.id AND f.state = 'failed') AS failed
+  FROM users u;
+CREATE VIEW longest_waits AS
+-- Of the 20,000 messages that wait longest: whose they are, and since when the first of each person's.
+SELECT user_id, min(received_at) AS since
+  FROM (SELECT user_id, received_at FROM outbox WHERE finished_at IS NULL ORDER BY received_at LIMIT 20000)
+ GROUP BY user_id;
+CREATE VIEW recent_words AS
+SELECT user_id, body FROM (SELECT user_id, body FROM outbox ORDER BY id DESC LIMIT 20000)
+UNION ALL
+SELECT user_id, body FROM (SELECT user_id, body FROM replies ORDER BY id DESC LIMIT 20000);
+
+CREATE VIEW heard AS
+-- What people wrote, as lines of their conversations, with the last tries at answering each.
+SELECT o.user_id, o.sent_at AS place, 0 AS part, o.sent_at AS at, 'in' AS direction, o.type AS kind, o.type, o.body,
+       o.state, NULL AS delivery, o.error, o.id AS message_id, NULL AS reply_id, o.wamid,
+       (SELECT json_group_array(json_object('at', at, 'stage', stage, 'outcome', outcome, 'code', code, 'error', error,
+                 'duration_ms', duration_ms, 'input_tokens', input_tokens, 'output_tokens', output_tokens,
+                 'request_id', request_id))
+          FROM (SELECT * FROM (SELECT * FROM attempts WHERE outbox_id = o.id ORDER BY id DESC LIMIT 100) ORDER BY id)
+       ) AS attempts
+  FROM outbox o;
+CREATE VIEW told AS
+-- What was written to them.
+SELECT user_id, planned_at AS place, part, coalesce(sent_at, sending_at, planned_at) AS at, 'out' AS direction, kind,
+       type, body, state, delivery, error, outbox_id AS message_id, id AS reply_id, wamid, NULL AS attempts
+  FROM replies;
+
+CREATE VIEW questions AS
+-- What the model is asked about each message, and when it was: as its answer's attempt began or, without an answer, its
+-- last turn did. NULL: not decided yet.
+SELECT o.id, o.body, o.user_id, o.phone_number_id, u.name,
+       iif(json_valid(o.payload), o.payload ->> '$.context.id', NULL) AS quoted_wamid,
+       iif(o.finished_at IS NULL, NULL, coalesce(max(o.begun_at, coalesce(
+         (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', a.at, '-' || coalesce(a.duration_ms, 0) / 1000.0 || ' seconds')
+            FROM attempts a WHERE a.outbox_id = o.id AND a.stage IN ('model', 'turn')
+           ORDER BY a.stage, a.id DESC LIMIT 1), '')), o.finished_at)) AS asked_at
+  FROM outbox o JOIN users u ON u.id = o.user_id;
+
 -- For people with the sqlite3 CLI: the views of 0001, explained, and one for what happens as it happens.
 DROP VIEW queue_depth;
 CREATE VIEW queue_depth AS

@@ -147,13 +147,14 @@ def _lease(
 ) -> Lease:
     id_, wamid, kind, body, sent_at, received_at, phone_number_id, quoted = row[:8]
     user_id, name, attempts, crashes, manual, error, last_message_at = row[8:]
-    quotes = _words_of(db, quoted, user_id, phone_number_id) if quoted else None
+    quotes = words_of(db, quoted, user_id, phone_number_id) if quoted else None
     message = Message(id_, wamid, kind, body, parse_stamp(sent_at), parse_stamp(received_at), quotes)
     newest, parts = parse_stamp(last_message_at), tuple(map(replies.part_of, planned))
     return Lease((message,), user_id, name, token, attempts, crashes, bool(manual), error, newest, parts, probes)
 
 
-def _words_of(db: sqlite3.Connection, wamid: object, user_id: int, phone_number_id: str) -> str | None:
+def words_of(db: sqlite3.Connection, wamid: object, user_id: int, phone_number_id: str) -> str | None:
+    """Return the text that a message replies to, by the wamid which it quotes, where that is known."""
     row = (
         db.execute("SELECT body FROM replies WHERE wamid = ? AND user_id = ?", (wamid, user_id)).fetchone()
         or db.execute(

@@ -5,68 +5,93 @@ Functions of a connection, to be run inside a write; each leaves a row in `audit
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bot.clock import stamp
 from bot.domain import Operator
 from bot.errors import NotFound, WrongState
+from bot.store.failures import Failing, Retried, meant
 
 WINDOW = timedelta(hours=24)
-_RETRYABLE = """state = 'failed' AND (error IS NOT 'expired' OR EXISTS
-  (SELECT 1 FROM users u WHERE u.id = outbox.user_id AND u.last_message_at > :window))"""
+MOST_AT_ONCE = 1000  # SQLite keeps in memory what one statement may have to take back
+SKIPPED = {  # why a message is not put back, by its state
+    "done": "was answered meanwhile",
+    "pending": "was pending already",
+    "leased": "was being answered",
+    "cancelled": "was cancelled",
+    "ignored": "was ignored, as it always is",
+    "failed": "was too old: WhatsApp lets nothing be sent after 24 hours",
+    "unknown": "was not found",
+}
+_STATES = """
+SELECT o.id, iif((SELECT f.retry_until FROM failing f WHERE f.id = o.id) > :now, 'retryable', o.state)
+  FROM json_each(:ids) CROSS JOIN outbox o ON o.id = value"""
 
 
-def retry(db: sqlite3.Connection, ids: Sequence[int] | None, now: datetime, who: Operator) -> int:
-    """Put failed messages back to pending, all or none; None: every one that can be. Raises NotFound, WrongState."""
-    wanted = None if ids is None else sorted(set(ids))
-    values = {"ids": json.dumps(wanted), "window": stamp(now - WINDOW)}
-    states = dict(db.execute("SELECT id, state FROM outbox WHERE id IN (SELECT value FROM json_each(:ids))", values))
-    for id_ in wanted or ():
-        if id_ not in states:
-            raise NotFound(f"there is no message {id_}")
-        if states[id_] != "failed":
-            raise WrongState(
-                f"message {id_} is {states[id_].replace('leased', 'being answered')}: only a failed one can be retried"
-            )
-    which = "" if wanted is None else "AND id IN (SELECT value FROM json_each(:ids))"
-    retried = db.execute(f"UPDATE outbox SET state = 'pending' WHERE {_RETRYABLE} {which}", values).rowcount
-    if wanted is not None and retried < len(wanted):
-        raise WrongState("the message expired: WhatsApp lets nothing be sent 24 hours after the person's last message")
-    if retried:
-        _audit(db, now, who, "retry", None, retried)
+def retry(db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime, who: Operator) -> Retried:
+    """Put those failed messages back to pending that can be, of a list or of all that a filter means.
+
+    Raises NotFound where a list has unknown ones alone, WrongState where none of it can be retried.
+    """
+    if isinstance(which, Failing):
+        chosen, values = meant(db, which)
+        wanted = [id_ for (id_,) in db.execute(f"SELECT id FROM ({chosen}) WHERE retry_until IS NOT NULL", values)]
+    else:
+        wanted = sorted(set(which))
+    states = dict(db.execute(_STATES, {"now": stamp(now), "ids": json.dumps(wanted)}))
+    chances = [id_ for id_ in wanted if states.get(id_) == "retryable"]
+    for start in range(0, len(chances), MOST_AT_ONCE):
+        ids = json.dumps(chances[start : start + MOST_AT_ONCE])
+        db.execute("UPDATE outbox SET state = 'pending' WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    counts = Counter(states.get(id_, "unknown") for id_ in wanted)
+    retried = Retried(len(chances), {why: counts[state] for state, why in SKIPPED.items() if counts[state]})
+    if retried.why and not chances and not isinstance(which, Failing):
+        told = str(retried) if len(wanted) > 1 else f"message {wanted[0]} {next(iter(retried.why))}"
+        raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"only failed ones can be retried: {told}")
+    if chances:
+        whose, first = "SELECT iif(? = 1, user_id, NULL) FROM outbox WHERE id = ?", (len(chances), chances[0])
+        _audit(db, now, who, "retry", db.execute(whose, first).fetchone()[0], len(chances))
     return retried
 
 
 def pause(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Operator) -> int:
-    """Stop answering somebody, or (None) everybody by a switch of its own; who is being answered is answered."""
+    """Stop answering somebody, or (None) everybody by a switch of its own; who is being answered is answered.
+
+    Changes nothing where that is so already.
+    """
+    values = {"now": stamp(now), "who": who.name, "user": user_id}
     users = _concerned(db, user_id)
     if user_id is None:
-        db.execute("UPDATE control SET paused_at = coalesce(paused_at, ?)", (stamp(now),))
+        paused = db.execute("UPDATE control SET paused_at = :now WHERE paused_at IS NULL", values)
     else:
-        db.execute(
-            "UPDATE users SET paused_at = ?, paused_by = ? WHERE id = ? AND paused_at IS NULL",
-            (stamp(now), who.name, user_id),
+        paused = db.execute(
+            "UPDATE users SET paused_at = :now, paused_by = :who WHERE id = :user AND paused_at IS NULL", values
         )
-    _audit(db, now, who, "pause", user_id, None)
+    if paused.rowcount:
+        _audit(db, now, who, "pause", user_id, None)
     return users
 
 
 def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Operator, *, skip: bool) -> tuple[int, int]:
     """Answer somebody, or (None) everybody, again; `skip` cancels what waits of them. Returns users, messages skipped.
 
-    Who is paused alone stays so, and keeps what waits.
+    Who is paused alone stays so, and keeps what waits. Changes nothing where nobody is paused: a second click must not
+    skip what came since.
     """
-    _, skipped = _cancel(db, user_id, "skipped", now, paused_too=user_id is not None) if skip else (0, 0)
-    users = _concerned(db, user_id)
+    users, skipped = _concerned(db, user_id), 0
     if user_id is None:
-        db.execute("UPDATE control SET paused_at = NULL")
+        resumed = db.execute("UPDATE control SET paused_at = NULL WHERE paused_at IS NOT NULL")
     else:
-        db.execute(
+        resumed = db.execute(
             "UPDATE users SET paused_at = NULL, resumed_at = ? WHERE id = ? AND paused_at IS NOT NULL",
             (stamp(now), user_id),
         )
-    _audit(db, now, who, "resume", user_id, skipped)
+    if resumed.rowcount:
+        if skip:
+            _, skipped = _cancel(db, user_id, "skipped", now, paused_too=user_id is not None)
+        _audit(db, now, who, "resume", user_id, skipped)
     return users, skipped
 
 

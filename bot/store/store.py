@@ -13,6 +13,7 @@ from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, trends, turns
 from bot.store.damage import touch
 from bot.store.db import Database
+from bot.store.failures import Failing, Retried
 from bot.store.headline import Headline
 from bot.store.insights import Insights
 
@@ -166,12 +167,13 @@ class Store:
         minute = await self._db.read(lambda db: trends.measure(db, self._clock))
         await self._db.keep(lambda db: trends.note(db, minute))
 
-    async def retry(self, ids: Sequence[int] | None, *, who: Operator) -> int:
-        """Put failed messages back to pending, all or none (None: every one that can be); return how many.
+    async def retry(self, which: Sequence[int] | Failing | None, *, who: Operator) -> Retried:
+        """Put failed messages back to pending: what can be of a list, of what a filter means, or (None) of all.
 
-        Raises NotFound, WrongState.
+        What can't be is left, and told. Raises NotFound or WrongState where nothing of a list can be retried, and for a
+        filter what Insights.failures raises.
         """
-        return await self._act(lambda db, now: operators.retry(db, ids, now, who))
+        return await self._act(lambda db, now: operators.retry(db, Failing() if which is None else which, now, who))
 
     async def pause(self, user_id: int | None, *, who: Operator) -> int:
         """Stop answering somebody, or (None) everybody; return how many people that concerns. Raises NotFound."""

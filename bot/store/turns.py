@@ -50,20 +50,21 @@ class Budget:
 
 
 # One row for each message, and lists as JSON: the fewer steps a statement takes, the less its thread waits for others.
-_STANDINGS = """
-SELECT lead.id, u.noticed_at, u.limited_at,
-       (SELECT json_array(count(*) FILTER (WHERE planned_at > :hour), count(*)) FROM replies
-         WHERE user_id = u.id AND kind = 'answer' AND part = 1 AND planned_at > max(:day, coalesce(u.resumed_at, ''))),
-       (SELECT json_group_array(json_array(id, finished_at, body, json(answer))) FROM
+SPOKEN = """(SELECT json_group_array(json_array(id, finished_at, body, json(answer))) FROM
            (SELECT id, finished_at, body,
                    (SELECT json_group_array(body) FROM
                        (SELECT body FROM replies WHERE outbox_id = o.id AND state = 'sent' AND kind = 'answer'
                          ORDER BY part)) AS answer
-              FROM outbox o WHERE user_id = u.id AND state IN ('done', 'failed')
+              FROM outbox o WHERE user_id = u.id AND state IN ('done', 'failed'){decided}
              ORDER BY finished_at DESC, id DESC LIMIT :messages)),
        (SELECT json_group_array(json_array(planned_at, body)) FROM
-           (SELECT planned_at, body FROM replies WHERE user_id = u.id AND kind = 'human' AND state = 'sent'
-             ORDER BY planned_at DESC LIMIT :messages))
+           (SELECT planned_at, body FROM replies WHERE user_id = u.id AND kind = 'human' AND state = 'sent'{written}
+             ORDER BY planned_at DESC LIMIT :messages))"""
+_STANDINGS = f"""
+SELECT lead.id, u.noticed_at, u.limited_at,
+       (SELECT json_array(count(*) FILTER (WHERE planned_at > :hour), count(*)) FROM replies
+         WHERE user_id = u.id AND kind = 'answer' AND part = 1 AND planned_at > max(:day, coalesce(u.resumed_at, ''))),
+       {SPOKEN.format(decided="", written="")}
   FROM json_each(:leads) CROSS JOIN outbox lead ON lead.id = value CROSS JOIN users u ON u.id = lead.user_id"""
 
 
@@ -91,13 +92,18 @@ def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now
 def _standing(row: tuple[Any, ...], most_messages: int, most_characters: int) -> Standing:
     noticed, limited = (parse_stamp(text) if text else None for text in row[1:3])
     (hour, day), messages, owners = (json.loads(text) for text in row[3:])
+    return Standing(hour, day, noticed, limited, said(messages, owners, most_messages, most_characters))
+
+
+def said(messages: list[Any], owners: list[Any], most_messages: int, most_characters: int) -> tuple[Utterance, ...]:
+    """Return the newest utterances, oldest first, within both bounds, of what SPOKEN found."""
     spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in owners]
     for id_, at, body, answer in messages:
         spoken.append((at, id_, 0, Utterance("user", body)))
         spoken.append((at, id_, 1, Utterance("assistant", "\n\n".join(answer))))
     spoken.sort(key=lambda entry: entry[:3])
-    said = [utterance for *_, utterance in spoken if utterance.text]
-    return Standing(hour, day, noticed, limited, _newest(said, most_messages, most_characters))
+    uttered = [utterance for *_, utterance in spoken if utterance.text]
+    return _newest(uttered, most_messages, most_characters)
 
 
 def _newest(spoken: list[Utterance], messages: int, characters: int) -> tuple[Utterance, ...]:

@@ -18,7 +18,8 @@ import click
 from bot import logs
 from bot.clock import Clock
 from bot.config import Config, load
-from bot.domain import Failing, Operator
+from bot.domain import Operator
+from bot.store.failures import Failing
 from bot.store.people import STATES
 from bot.store.store import Store
 from bot.store.turns import Budget

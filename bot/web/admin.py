@@ -1,5 +1,6 @@
 """The admin listener: guard, page, JSON and probes put together, and what its errors look like."""
 
+from http import HTTPStatus
 from pathlib import Path
 from traceback import format_tb
 
@@ -8,7 +9,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
-from bot.errors import NotFound, StoreError, WrongState
+from bot.config import OpenAI
+from bot.errors import BadValue, NotFound, StoreError, WrongState
 from bot.store.store import Store
 from bot.web.api import Api
 from bot.web.guard import Guard
@@ -23,12 +25,14 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-STATUSES = {NotFound: 404, WrongState: 409}  # of the store's errors; the others: 503
+STATUSES = {BadValue: 400, NotFound: 404, WrongState: 409}  # of the store's errors; the others: 503
 
 log = structlog.get_logger(__name__)
 
 
-def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard) -> web.Application:
+def admin_app(
+    *, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard, openai: OpenAI | None = None
+) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
     page = Page(store, reasons)
 
@@ -44,14 +48,23 @@ def admin_app(*, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard
             if denial is None and prefers_html(request):  # a stranger gets no page
                 response = page.draw("error.html", status, reason=reason)
             else:
-                response = web.json_response({"error": reason}, status=status)
+                response = _problem(status, reason, getattr(error, "field", None))
             response.headers.update(headers)
         response.headers.update(HEADERS)
         return response
 
     app = web.Application(middlewares=[answer])
-    app.add_routes([*page.routes(), *Api(store, bell, reasons).routes(), web.static("/static", STATIC)])
+    app.add_routes(
+        [*page.routes(), *Api(store, bell, reasons, openai or OpenAI()).routes(), web.static("/static", STATIC)]
+    )
     return app
+
+
+def _problem(status: int, reason: str, field: str | None) -> web.Response:
+    """Say an error as RFC 9457 has it; `field` names what was malformed, `error` is `detail` for older programs."""
+    problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": reason}
+    problem |= {"error": reason} | ({"field": field} if field else {})
+    return web.json_response(problem, status=status, content_type="application/problem+json")
 
 
 def _described(error: Exception) -> tuple[int, str, dict[str, str]]:

@@ -1,7 +1,8 @@
 """The JSON of the admin listener, and the actions that page and programs share."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -9,11 +10,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
+from bot.config import OpenAI
 from bot.domain import Operator, Service
 from bot.errors import WrongState
+from bot.store.failures import Failing
+from bot.store.operators import SKIPPED
 from bot.store.store import Store
 from bot.web import wire
 from bot.web.public import alive
+from bot.whatsapp.split import split
+
+Row = dict[str, Any]
+OPENAPI = Path(__file__).with_name("openapi.json")
 
 log = structlog.get_logger(__name__)
 
@@ -21,33 +29,77 @@ log = structlog.get_logger(__name__)
 class Api:
     """Reads from the store's insights, acts by the store's verbs, rings the bell where there may be work now."""
 
-    def __init__(self, store: Store, bell: Bell, reasons: dict[str, str]) -> None:
-        self._store, self._bell, self._reasons = store, bell, reasons
+    def __init__(self, store: Store, bell: Bell, reasons: dict[str, str], openai: OpenAI) -> None:
+        self._store, self._bell, self._reasons, self._openai = store, bell, reasons, openai
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the API and of the probes."""
         read = self._store.insights
         return [
             web.get("/queue-stats", _told(lambda _: read.queue_stats())),
-            web.get("/api/users", _told(lambda request: read.users(*wire.paging(request.query, wire.USERS_CURSOR)))),
+            web.get("/api/users", _told(self.users)),
             web.get("/api/users/{user_id}", _told(lambda request: read.user(request.match_info["user_id"]))),
-            web.get(
-                "/api/failures", _told(lambda request: read.failures(*wire.paging(request.query, wire.FAILURES_CURSOR)))
-            ),
+            web.get("/api/failures", _told(self.failures)),
+            web.get("/api/causes", _told(self.causes)),
+            web.get("/api/audit", _told(lambda request: read.audit(*wire.paging(request.query, wire.FAILURES_CURSOR)))),
+            web.get("/api/messages/{id}/model", _told(self.asked)),
+            web.get("/api/openapi.json", openapi),
             web.post("/api/messages/{id}/retry", self.retry),
-            web.post("/api/failures/retry", self.retry),
+            web.post("/api/failures/retry", self.retry_some),
             web.post("/api/{verb:pause|resume|clear}", self.steer),
             web.post("/api/users/{user_id}/{verb:pause|resume|clear}", self.steer),
+            web.post("/api/users/{user_id}/reply", self.reply),
             web.post("/api/circuits/{service:graph|model}/try", self.try_circuit),
             web.get("/healthz", alive),
             web.get("/readyz", self.readyz),
         ]
 
+    async def users(self, request: web.Request) -> Row:
+        """Return a page of people."""
+        limit, after = wire.paging(request.query, wire.USERS_CURSOR)
+        return await self._store.insights.users(limit, after, **wire.filters(request, "search", "state", "sort"))
+
+    async def failures(self, request: web.Request) -> Row:
+        """Return a page of what failed."""
+        limit, after = wire.paging(request.query, wire.FAILURES_CURSOR)
+        return await self._store.insights.failures(limit, after, **wire.filters(request, *wire.FILTERS))
+
+    async def causes(self, _: web.Request) -> Row:
+        """Return why messages failed."""
+        return {"causes": await self._store.insights.causes()}
+
+    async def asked(self, request: web.Request) -> Row:
+        """Return what the model was sent for a message."""
+        openai = self._openai
+        return await self._store.insights.asked(
+            wire.message_id(request),
+            instructions=openai.render_instructions,
+            messages=openai.history_messages,
+            characters=openai.history_characters,
+        )
+
     async def retry(self, request: web.Request) -> web.Response:
-        """Put failed messages back: the one in the path, those of `{"ids": [7, 8]}`, or all that can be."""
-        ids, who = await wire.wanted_ids(request), _who(request)
-        about = {"user": "everybody"} if ids is None else {"ids": ids[:20]}
-        return self._done(request, "retried", about, retried=await self._store.retry(ids, who=who))
+        """Put the failed message that the path names back."""
+        message, who = wire.message_id(request), _who(request)
+        retried = await self._store.retry([message], who=who)
+        return self._done(request, "retried", {"ids": [message]}, {"retried": retried.retried})
+
+    async def retry_some(self, request: web.Request) -> web.Response:
+        """Put failed messages back: those of `{"ids": [7, 8]}` that can be, what a filter means, or all."""
+        which, who = await wire.wanted(request), _who(request)
+        retried = await self._store.retry(which, who=who)
+        about: Row = {"ids": which[:20]} if isinstance(which, list) else {"user": "everybody"}
+        if not isinstance(which, list) and which != Failing():  # its values are for the database alone
+            about = {"filter": [name for name in wire.FILTERS if getattr(which, name)]}
+        answer = {"retried": retried.retried, "skipped": retried.skipped, "why": retried.why}
+        left = [retried.why.get(why, 0) for why in SKIPPED.values()] if retried.skipped else []
+        return self._done(request, "retried", about, answer, [retried.retried, *left])
+
+    async def reply(self, request: web.Request) -> web.Response:
+        """Answer a person as the owner of the number, by the same sender."""
+        user_id, who = await self._store.insights.find_user(request.match_info["user_id"]), _who(request)
+        replies = await self._store.say(user_id, split(await wire.written(request)), who=who)  # type: ignore[attr-defined, unused-ignore]
+        return self._done(request, "replied", {"user": f"u{user_id}"}, {"replies": replies})
 
     async def steer(self, request: web.Request) -> web.Response:
         """Pause, resume or clear the user that the path names; everybody where it names none."""
@@ -56,19 +108,19 @@ class Api:
         verb, who = request.match_info["verb"], _who(request)
         about = {"user": f"u{user_id}" if user_id else "everybody"}
         if verb == "pause":
-            return self._done(request, "paused", about, users=await self._store.pause(user_id, who=who))
+            return self._done(request, "paused", about, {"users": await self._store.pause(user_id, who=who)})
         if verb == "resume":
             users, messages = await self._store.resume(user_id, skip=await wire.wants_skip(request), who=who)
-            return self._done(request, "resumed", about, users=users, messages=messages)
+            return self._done(request, "resumed", about, {"users": users, "messages": messages})
         users, messages = await self._store.clear(user_id, who=who)
-        return self._done(request, "cleared", about, users=users, messages=messages)
+        return self._done(request, "cleared", about, {"users": users, "messages": messages})
 
     async def try_circuit(self, request: web.Request) -> web.Response:
         """Let the next message probe a service whose circuit is open."""
         service: Service = "graph" if request.match_info["service"] == "graph" else "model"
         if not await self._store.try_circuit(service, who=_who(request)):
             raise WrongState(f"the circuit of {service} is not open: nothing to try")
-        return self._done(request, "trying", {"user": "everybody", "service": service}, circuits=1)
+        return self._done(request, "trying", {"user": "everybody", "service": service}, {"circuits": 1})
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Answer 200 while messages can be answered, else 503 with the reasons."""
@@ -76,21 +128,28 @@ class Api:
         answer = {"ready": False, "reasons": reasons} if reasons else {"ready": True}
         return web.json_response(answer, status=503 if reasons else 200)
 
-    def _done(self, request: web.Request, what: str, about: dict[str, Any], **figures: int) -> web.Response:
-        """Answer with the figures as JSON, or with the page that the button stood on, which then tells them."""
+    def _done(
+        self, request: web.Request, what: str, about: Row, answer: Row, figures: Sequence[int] = ()
+    ) -> web.Response:
+        """Answer with JSON, or with the page that the button stood on, which then tells the figures in it."""
         self._bell.ring()
         route = getattr(request.match_info.route.resource, "canonical", None)  # a path may hold a phone number
-        log.info("operator", action=what, **about, **figures, who=_who(request).name, route=route)
+        log.info("operator", action=what, **about, **answer, who=_who(request).name, route=route)
         if not wire.prefers_html(request):
-            return web.json_response(figures)
+            return web.json_response(answer)
         # Only our own pages, and only by path: Referer must not send anybody anywhere else.
         own = rf"https?://{re.escape(request.host)}(/users/u[0-9]+)(\?.*)?"
         back = re.fullmatch(own, request.headers.get("Referer", ""))
-        told = "-".join([what, *map(str, figures.values())])
+        told = "-".join([what, *map(str, figures or answer.values())])
         return web.Response(status=303, headers={"Location": f"{back[1] if back else '/'}?done={told}"})
 
 
-def _told(query: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:
+async def openapi(_: web.Request) -> web.FileResponse:
+    """Answer with the description of this API, for programs: OpenAPI 3.1."""
+    return web.FileResponse(OPENAPI)
+
+
+def _told(query: Callable[[web.Request], Awaitable[Row]]) -> Handler:
     async def answer(request: web.Request) -> web.Response:
         return web.json_response(await query(request))
 

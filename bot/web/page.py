@@ -12,6 +12,8 @@ from markupsafe import Markup
 from bot import __version__
 from bot.clock import age, readable
 from bot.errors import NotFound
+from bot.store.failures import Retried
+from bot.store.operators import SKIPPED
 from bot.store.store import Store
 from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, paging
 
@@ -27,6 +29,7 @@ DONE = {
     "paused": "Paused.",
     "resumed": "Resumed. Messages skipped: {1}.",
     "cleared": "Waiting messages cancelled: {1}, of users: {0}.",
+    "replied": "Messages on their way: {0}.",
     "trying": "The next message tries the service again.",
 }
 
@@ -106,4 +109,7 @@ class Page:
 def _done(request: web.Request) -> str | None:
     what, *figures = request.query.get("done", "").split("-")
     known = what in DONE and all(re.fullmatch("[0-9]{1,9}", figure) for figure in figures)
+    if known and what == "retried" and len(figures) > 1:  # several were meant, and some of them left
+        why = {words: int(count) for words, count in zip(SKIPPED.values(), figures[1:], strict=False) if int(count)}
+        return f"{Retried(int(figures[0]), why)}."
     return DONE[what].format(*figures, "?", "?") if known else None

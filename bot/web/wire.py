@@ -8,32 +8,52 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from bot.errors import BadValue
+from bot.store.failures import Failing
+from bot.whatsapp import clean
+
 ID = "[0-9]{1,18}"
-USERS_CURSOR, FAILURES_CURSOR = f"{ID}-{ID}", ID  # as the store's insights make them
+USERS_CURSOR, FAILURES_CURSOR = f"[0-9TZ:.-]{{0,24}}-{ID}", ID  # as the store's insights make them
 LIMITS = {str(limit): limit for limit in range(1, 501)}
+FILTERS = ("cause", "user", "search")  # of failures
 
 
-async def wanted_ids(request: web.Request) -> list[int] | None:
-    """Return the messages that the path or `ids` in the body names; None without either, which means all."""
-    one = request.match_info.get("id")
-    ids = await _field(request, "ids") if one is None else [one]
-    if ids is None:
-        return None
-    if not isinstance(ids, list) or not all(re.fullmatch(ID, str(each)) for each in ids):
-        raise web.HTTPBadRequest(reason="messages must be named by a number, in ids by a list of numbers")
+def message_id(request: web.Request) -> int:
+    """Return the message that the path names."""
+    if not re.fullmatch(ID, name := request.match_info["id"]):
+        raise BadValue("id", "messages must be named by a number")
+    return int(name)
+
+
+async def wanted(request: web.Request) -> list[int] | Failing:
+    """Return the messages that `ids` in the body names, or what the filter in the body means; nothing means all."""
+    found = await _fields(request, "ids", *FILTERS)
+    if "ids" not in found:
+        return Failing(**{name: _text(name, value) for name, value in found.items()})
+    ids = found["ids"]
+    if len(found) > 1 or not isinstance(ids, list) or not all(re.fullmatch(ID, str(each)) for each in ids):
+        raise BadValue("ids", "ids must be a list of messages' numbers, without a filter beside it")
     return [int(each) for each in ids]
 
 
 async def wants_skip(request: web.Request) -> bool:
     """Return whether a resume shall skip what waits: `{"waiting": "answer" | "skip"}`."""
-    waiting = await _field(request, "waiting")
-    if waiting not in (None, "answer", "skip", ["answer"], ["skip"]):
-        raise web.HTTPBadRequest(reason='waiting must be "answer" or "skip"')
-    return waiting in ("skip", ["skip"])
+    waiting = (await _fields(request, "waiting")).get("waiting", "answer")
+    if waiting not in ("answer", "skip"):
+        raise BadValue("waiting", 'waiting must be "answer" or "skip"')
+    return bool(waiting == "skip")
 
 
-async def _field(request: web.Request, known: str) -> Any:
-    """Return the one field that a JSON object or a form may have, there as a list; None where it isn't given."""
+async def written(request: web.Request) -> str:
+    """Return what the owner wrote to somebody: `{"text"}`."""
+    text = _text("text", (await _fields(request, "text")).get("text")).replace("\r\n", "\n").strip()
+    if not text:
+        raise BadValue("text", "text must say something")
+    return text
+
+
+async def _fields(request: web.Request, *known: str) -> dict[str, Any]:
+    """Return the fields of a JSON object or of a form, where `ids` is a list. Raises BadValue for any but `known`."""
     body = (await request.read()).strip()
     # A body of JSON is understood under curl's default content type, too.
     form = request.content_type == "application/x-www-form-urlencoded" and not body.startswith(b"{")
@@ -42,18 +62,31 @@ async def _field(request: web.Request, known: str) -> Any:
         found = parse_qs(body.decode(), keep_blank_values=True) if form else json.loads(body or b"{}")
     except (ValueError, RecursionError):
         pass  # told below, with what is no object
-    if not isinstance(found, dict) or found.keys() - {known}:
-        raise web.HTTPBadRequest(reason=f"the body must be a JSON object or a form with nothing but {known!r}")
-    return found.get(known)
+    if not isinstance(found, dict) or found.keys() - set(known):
+        raise BadValue("body", f"the body must be a JSON object or a form with nothing but {', '.join(known)}")
+    if form:  # boxes stand beside an empty `ids`, so that a form with none checked doesn't mean all
+        return {name: [one for one in ones if one] if name == "ids" else ones[-1] for name, ones in found.items()}
+    return found
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or clean.text(value) != value:
+        raise BadValue(name, f"{name} must be a text of at most {clean.TEXT_LIMIT} characters, whole ones and no NUL")
+    return value
+
+
+def filters(request: web.Request, *names: str) -> dict[str, str]:
+    """Return those of the named filters that the query gives."""
+    return {name: _text(name, value) for name in names if (value := request.query.get(name))}
 
 
 def paging(query: Mapping[str, str], cursor: str, after: str = "after") -> tuple[int, str | None]:
     """Return `limit` (1 to 500, 50 where not given) and `after`, the `next` of the page before, like `cursor`."""
     limit, position = LIMITS.get(query.get("limit", "50")), query.get(after) or None
     if limit is None:
-        raise web.HTTPBadRequest(reason="limit must be a number from 1 to 500")
+        raise BadValue("limit", "limit must be a number from 1 to 500")
     if position is not None and not re.fullmatch(cursor, position):
-        raise web.HTTPBadRequest(reason=f"{after} must be the next of another page")
+        raise BadValue(after, f"{after} must be the next of another page")
     return limit, position
 
 

@@ -126,7 +126,7 @@ async def test_what_failed_is_changed_too_as_it_may_be_retried(desk: Desk) -> No
         await desk.settle(lease, Failed("the model refuses it"))
     await desk.arrive(edit(ANA, "v0", "better", 60), revoke(BEN, "v1", 60))
     assert (await desk.states(BEN))["v1"] == "cancelled"
-    assert await desk.store.retry(None, who=Operator("test")) == 1
+    assert (await desk.store.retry(None, who=Operator("test"))).retried == 1
     assert await desk.queue(ANA) == ["better"]
 
 

@@ -1,11 +1,12 @@
-"""Retry by hand: failed messages alone, all or none; unsent parts go out without the model, sent ones never again."""
+"""Retry by hand: of a list or a filter what failed; unsent parts go out without the model, sent ones never again."""
 
 from datetime import timedelta
 
 import pytest
 
 from bot.domain import Done, Failed, InDoubt, Lease, Operator, Released, Retry
-from bot.errors import NotFound, WrongState
+from bot.errors import BadValue, NotFound, WrongState
+from bot.store.failures import Failing
 from tests.store.desk import Desk, at, message, words
 
 ANA, BEN = "5215550001", "5215550002"
@@ -27,7 +28,7 @@ async def test_a_failed_message_is_pending_again_as_if_it_were_new(desk: Desk) -
     desk.tick(5)
     await desk.settle(await desk.lease(), Failed("busy, 5 times"))
     assert await desk.depth() == 0
-    assert await desk.store.retry([await desk.message_id(ANA, "m")], who=WHO) == 1
+    assert (await desk.store.retry([await desk.message_id(ANA, "m")], who=WHO)).retried == 1
     assert await desk.depth() == 1
     lease = await desk.lease()
     assert (lease.attempts, lease.crashes, lease.error, lease.manual) == (0, 0, None, True)
@@ -125,9 +126,18 @@ async def test_an_apology_can_be_planned_again(desk: Desk) -> None:
     assert len(await desk.plan(lease, "sorry", kind="apology", error="bad again")) == 1
 
 
-@pytest.mark.parametrize("state", ["pending", "leased", "done", "cancelled", "ignored"])
-async def test_only_a_failed_message_can_be_retried(desk: Desk, state: str) -> None:
-    """The sentence says what it is; none of the others is retried then."""
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("pending", "was pending already"),
+        ("leased", "was being answered"),
+        ("done", "was answered meanwhile"),
+        ("cancelled", "was cancelled"),
+        ("ignored", "was ignored"),
+    ],
+)
+async def test_only_a_failed_message_can_be_retried(desk: Desk, state: str, words: str) -> None:
+    """Alone it is refused with what it is; beside a failed one it is left, and told."""
     failed = await fail(desk, "failed", who=BEN)
     await desk.arrive(message(ANA, "m", answerable=state != "ignored"))
     if state in ("leased", "done"):
@@ -137,19 +147,64 @@ async def test_only_a_failed_message_can_be_retried(desk: Desk, state: str) -> N
     if state == "cancelled":
         await desk.store.clear(None, who=WHO)
     id_ = await desk.message_id(ANA, "m")
-    with pytest.raises(WrongState, match=f"message {id_} is {state}".replace("leased", "being answered")):
-        await desk.store.retry([failed, id_], who=WHO)
-    assert await desk.states(BEN) == {"failed": "failed"}
+    with pytest.raises(WrongState, match=f"message {id_} {words}"):
+        await desk.store.retry([id_], who=WHO)
+    retried = await desk.store.retry([failed, id_], who=WHO)
+    assert (retried.retried, retried.skipped) == (1, 1)
+    assert str(retried).startswith(f"1 of 2 put back; 1 {words}")
+    assert await desk.states(BEN) == {"failed": "pending"}
     assert await desk.states(ANA) == {"m": state}
 
 
 async def test_an_unknown_message_is_not_found(desk: Desk) -> None:
-    """Nor is any other retried with it."""
+    """Beside a failed one it is told."""
     failed = await fail(desk, "failed")
     for unknown in (0, 999, 10**17):
-        with pytest.raises(NotFound, match=f"no message {unknown}"):
-            await desk.store.retry([failed, unknown], who=WHO)
-    assert await desk.states(ANA) == {"failed": "failed"}
+        with pytest.raises(NotFound, match=f"message {unknown} was not found"):
+            await desk.store.retry([unknown], who=WHO)
+    with pytest.raises(NotFound, match="0 of 2 put back; 2 were not found"):
+        await desk.store.retry([998, 999], who=WHO)
+    assert str(await desk.store.retry([failed, 998, 999], who=WHO)) == "1 of 3 put back; 2 were not found"
+
+
+async def test_a_list_of_which_nothing_can_be_retried_is_refused(desk: Desk) -> None:
+    """With all the reasons; an unknown one among them doesn't make it unknown."""
+    await desk.say(ANA, "one", "two")
+    await desk.settle(await desk.lease(), Done())
+    with pytest.raises(WrongState, match="0 of 3 put back; 1 was answered meanwhile; 1 was pending already; 1 was not"):
+        await desk.store.retry([1, 2, 99], who=WHO)
+
+
+async def test_what_a_filter_means_is_put_back_and_the_rest_told(desk: Desk) -> None:
+    """By cause, person and words, each alone and together; what expired too long ago is left."""
+    await fail(desk, "old", "expired", BEN)
+    desk.tick(24 * 3600)
+    for n, (cause, who) in enumerate([("bad", ANA), ("worse", ANA), ("bad", BEN), ("bad", ANA)]):
+        await fail(desk, f"m{n}", cause, who)
+    assert str(await desk.store.retry(Failing(cause="bad", user=BEN), who=WHO)) == "1 of 1 put back"
+    assert str(await desk.store.retry(Failing(search="M3"), who=WHO)) == "1 of 1 put back"
+    assert str(await desk.store.retry(Failing(cause="unheard of"), who=WHO)) == "0 of 0 put back"
+    assert await desk.states(ANA) == {"m0": "failed", "m1": "failed", "m3": "pending"}
+    told = "2 of 3 put back; 1 was too old: WhatsApp lets nothing be sent after 24 hours"
+    assert str(await desk.store.retry(Failing(), who=WHO)) == told
+    for wrong, refusal in ((Failing(user="u99"), NotFound), (Failing(search="x" * 201), BadValue)):
+        with pytest.raises(refusal):
+            await desk.store.retry(wrong, who=WHO)
+
+
+async def test_the_audit_says_how_many_and_whose(desk: Desk) -> None:
+    """Several are of several people, or could be; a retry that changes nothing is no act."""
+    one, two = await fail(desk, "one"), await fail(desk, "two", who=BEN)
+    await desk.store.retry([two], who=Operator("api", "192.0.2.7"))
+    await desk.store.retry(None, who=WHO)
+    await desk.store.retry(None, who=WHO)
+    acts = (await desk.store.insights.audit())["audit"]
+    assert [(act["action"], act["who"], act["address"], act["user_id"], act["messages"]) for act in acts] == [
+        ("retry", "test", None, "u1", 1),
+        ("retry", "api", "192.0.2.7", "u2", 1),
+    ]
+    assert await desk.states(ANA) == {"one": "pending"}
+    assert one < two
 
 
 async def test_an_expired_message_can_be_retried_while_the_24_hours_last(desk: Desk) -> None:
@@ -160,7 +215,7 @@ async def test_an_expired_message_can_be_retried_while_the_24_hours_last(desk: D
     desk.clock.advance((at(25 * 3600) - desk.clock.now() - timedelta(seconds=1)).total_seconds())  # type: ignore[operator]
     (failure,) = (await desk.store.insights.failures())["failures"]
     assert failure["retryable"] is True
-    assert await desk.store.retry([id_], who=WHO) == 1
+    assert (await desk.store.retry([id_], who=WHO)).retried == 1
 
 
 async def test_an_expired_message_can_not_be_retried_after_them(desk: Desk) -> None:
@@ -169,10 +224,10 @@ async def test_an_expired_message_can_not_be_retried_after_them(desk: Desk) -> N
     failed = await fail(desk, "bad", "bad", BEN)
     desk.tick(24 * 3600)
     with pytest.raises(WrongState, match="24 hours"):
-        await desk.store.retry([failed, expired], who=WHO)
-    assert await desk.states(BEN) == {"bad": "failed"}
+        await desk.store.retry([expired], who=WHO)
     shown = {row["body"]: row["retryable"] for row in (await desk.store.insights.failures())["failures"]}
     assert shown == {"old": False, "bad": True}
+    assert (await desk.store.retry([failed, expired], who=WHO)).retried == 1
 
 
 async def test_all_that_can_be_retried_are_retried_at_once(desk: Desk) -> None:
@@ -181,8 +236,8 @@ async def test_all_that_can_be_retried_are_retried_at_once(desk: Desk) -> None:
         await fail(desk, f"m{n}")
     await fail(desk, "old", "expired", BEN)
     desk.tick(24 * 3600)
-    assert await desk.store.retry(None, who=WHO) == 3
-    assert await desk.store.retry(None, who=WHO) == 0
+    assert (await desk.store.retry(None, who=WHO)).retried == 3
+    assert (await desk.store.retry(None, who=WHO)).retried == 0
     assert await desk.depth() == 3
     assert await desk.serve_all() == ["m0", "m1", "m2"]
 
@@ -190,7 +245,7 @@ async def test_all_that_can_be_retried_are_retried_at_once(desk: Desk) -> None:
 async def test_naming_a_message_twice_retries_it_once(desk: Desk) -> None:
     """A double click."""
     id_ = await fail(desk, "m")
-    assert await desk.store.retry([id_, id_], who=WHO) == 1
+    assert (await desk.store.retry([id_, id_], who=WHO)).retried == 1
     with pytest.raises(WrongState):
         await desk.store.retry([id_], who=WHO)
 
@@ -198,7 +253,7 @@ async def test_naming_a_message_twice_retries_it_once(desk: Desk) -> None:
 async def test_naming_none_retries_none(desk: Desk) -> None:
     """An empty list is not everything."""
     await fail(desk, "m")
-    assert await desk.store.retry([], who=WHO) == 0
+    assert (await desk.store.retry([], who=WHO)).retried == 0
     assert await desk.states(ANA) == {"m": "failed"}
 
 

@@ -173,7 +173,12 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "try circuit": (refused, lambda at: at.store.try_circuit("model", who=Operator("test"))),
     "look for users": (nothing, lambda at: at.store.insights.users(50)),
     "look for the last users": (nothing, lambda at: at.store.insights.users(50, "0-100")),
-    "look for failures": (nothing, lambda at: at.store.insights.failures(10)),
+    "look for a person's failures": (nothing, lambda at: at.store.insights.failures(10, user="u1")),
+    "look at the audit": (nothing, lambda at: at.store.insights.audit()),
+    "look at what was asked": (
+        nothing,
+        lambda at: at.store.insights.asked(3, instructions=lambda *_: "", messages=20, characters=9),
+    ),
     "look at a user": (nothing, lambda at: at.store.insights.user("u3")),
     "find a user": (nothing, lambda at: at.store.insights.find_user(f"+{phone(at.last)}")),
     "reasons": (nothing, lambda at: at.store.insights.reasons()),
@@ -261,6 +266,29 @@ async def test_all_pages_together_show_everybody_once(legions: Measured) -> None
     assert len(set(seen)) == len(seen) == 10_000
     assert depths == sorted(depths, reverse=True)
     assert max(costs) <= min(costs) * GROWTH + SLACK
+
+
+LOOKS: dict[str, tuple[int, Step]] = {  # steps, and what they are for
+    "failures and how many": (40 * 5_000, lambda at: at.store.insights.failures(50)),
+    "failures of a cause": (40 * 5_000, lambda at: at.store.insights.failures(50, cause="bad")),
+    "failures with a word": (120 * 5_000, lambda at: at.store.insights.failures(50, search="m7")),
+    "causes": (40 * 5_000, lambda at: at.store.insights.causes()),
+    "most failures": (40 * 5_000, lambda at: at.store.insights.users(50, sort="failed")),
+    "longest waits": (60 * 20_000, lambda at: at.store.insights.users(50, sort="oldest")),
+    "who wrote last": (20 * LEGIONS, lambda at: at.store.insights.users(50, sort="recent")),
+    "who is paused": (30 * LEGIONS, lambda at: at.store.insights.users(50, state="paused")),
+    "a word": (40 * LEGIONS, lambda at: at.store.insights.users(50, search="m7")),
+    "the page after": (60 * LEGIONS, lambda at: at.store.insights.users(50, "0-99", search="m7", state="idle")),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_a_look_costs_no_more_than_what_it_looks_at(legions: Measured, look: str) -> None:
+    """Failures are counted, people and the newest messages are searched: so many steps for each, however many rows."""
+    most, step = LOOKS[look]
+    legions.meter.steps = 0
+    await step(legions)
+    assert legions.meter.steps <= most + SLACK
 
 
 async def test_a_scan_would_be_seen(legions: Measured) -> None:

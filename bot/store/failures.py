@@ -1,0 +1,86 @@
+"""What failed: which messages a filter means, pages of them, their causes.
+
+Functions of a connection, for reading; `at` holds `now`, as a stamp.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.store.people import find, patterns
+from bot.store.rows import dicts
+
+Row = dict[str, Any]
+SEARCHED = 10_000  # the newest failures: a page over a million messages takes no longer
+_PAGE = """
+SELECT o.id, 'u' || o.user_id AS user_id, u.name, coalesce(u.phone, u.bsuid) AS phone, o.type, o.body,
+       value ->> 1 AS error, o.attempts, coalesce(o.finished_at, o.received_at) AS failed_at, value ->> 2 AS retryable
+  FROM json_each(:page) CROSS JOIN outbox o ON o.id = value ->> 0 CROSS JOIN users u ON u.id = o.user_id
+ ORDER BY o.id DESC"""
+_COUNTED = """
+SELECT (SELECT count(*) FROM meant), (SELECT count(*) FROM meant WHERE retry_until > :now),
+       (SELECT json_group_array(json_array(id, error, coalesce(retry_until > :now, 0))) FROM
+         (SELECT * FROM meant WHERE id < :before ORDER BY id DESC LIMIT :most))"""
+_CAUSES = """
+SELECT error, count(*) AS count, count(*) FILTER (WHERE retry_until > :now) AS can FROM failing
+ GROUP BY error ORDER BY count DESC, error"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Which failures are meant: by their error, whatever their person is known by, and words; empty fields mean all."""
+
+    cause: str = ""
+    user: str = ""
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry by hand put back, and why others were left: words like "was answered meanwhile", and how many."""
+
+    retried: int
+    why: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> int:
+        """How many were left as they are."""
+        return sum(self.why.values())
+
+    def __str__(self) -> str:
+        """Say it: `17 of 18 put back; 1 was answered meanwhile`."""
+        left = (f"; {count} {why if count == 1 else why.replace('was', 'were', 1)}" for why, count in self.why.items())
+        return f"{self.retried} of {self.retried + self.skipped} put back{''.join(left)}"
+
+
+def meant(db: sqlite3.Connection, which: Failing) -> tuple[str, Row]:
+    """Return a SELECT of the rows of `failing` that a filter means, and its values.
+
+    A search looks through the newest 10,000 of them. Raises NotFound (no such user) and BadValue.
+    """
+    values: Row = {"cause": which.cause, "user": find(db, which.user) if which.user else None}
+    chosen = "SELECT * FROM failing WHERE 1"
+    chosen += " AND error = :cause" * bool(which.cause) + " AND user_id = :user" * bool(which.user)
+    if which.search:
+        places = {"text": ("o.body", "f.error", "u.name"), "number": ("u.phone", "u.bsuid", "o.id")}
+        likes = [f"{column} LIKE :{words} ESCAPE '!'" for words in places for column in places[words]]
+        chosen = f"""SELECT f.* FROM ({chosen} ORDER BY id DESC LIMIT {SEARCHED}) f CROSS JOIN outbox o ON o.id = f.id
+                     CROSS JOIN users u ON u.id = o.user_id WHERE u.id = :exact OR {" OR ".join(likes)}"""
+    return chosen, values | patterns(which.search)
+
+
+def page(db: sqlite3.Connection, at: Row, limit: int, after: str | None, which: Failing) -> Row:
+    """Return a page of what a filter means; see Insights.failures."""
+    chosen, values = meant(db, which)
+    values |= at | {"before": int(after) if after else 2**62, "most": limit + 1}
+    counted = db.execute(f"WITH meant AS MATERIALIZED ({chosen}) {_COUNTED}", values)
+    total, retryable, found = counted.fetchone()
+    rows = dicts(db, _PAGE, {"page": found})
+    following = str(rows[limit - 1]["id"]) if len(rows) > limit else None
+    return {"failures": rows[:limit], "next": following, "total": total, "retryable": retryable}
+
+
+def causes(db: sqlite3.Connection, at: Row) -> list[Row]:
+    """Count failures by their error, the most common first."""
+    return [{"error": error, "count": count, "retryable": can} for error, count, can in db.execute(_CAUSES, at)]

@@ -1,0 +1,111 @@
+"""The people who write, as they are looked at: found by what they are known by, listed, one with all that is known.
+
+Functions of a connection, for reading; `at` holds `now`, as a stamp.
+"""
+
+import json
+import re
+import sqlite3
+from typing import Any
+
+from bot.errors import BadValue, NotFound
+from bot.store.rows import dicts
+
+Row = dict[str, Any]
+CONVERSATION_MOST = 100
+LONGEST_SEARCH = 200
+STATES = ("idle", "waiting", "leased", "retrying", "paused")
+
+_STATE = """CASE WHEN u.leased THEN 'leased' WHEN u.paused_at IS NOT NULL THEN 'paused' WHEN u.depth = 0 THEN 'idle'
+            WHEN u.ready_at > :now THEN 'retrying' ELSE 'waiting' END"""
+# The age is NULL where nothing waits, or a hand edit went wrong.
+_PERSON = f"""
+SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth, {_STATE} AS state, u.paused_at IS NOT NULL AS paused,
+       max(0.0, round((julianday(:now) - julianday(u.waiting_since)) * 86400, 3)) AS oldest_age_seconds,
+       u.paused_by, u.failed, u.ready_at, u.last_message_at"""
+_FAILED = "(SELECT user_id, count(*) AS failed FROM outbox WHERE state = 'failed' GROUP BY user_id)"
+_SORTS = {  # who is listed, by which figure, in which direction
+    "depth": ("people u", "u.depth", "DESC"),
+    "recent": ("people u", "coalesce(u.last_message_at, '')", "DESC"),
+    "failed": (f"{_FAILED} most CROSS JOIN people u ON u.id = most.user_id", "most.failed", "DESC"),
+    "oldest": ("longest_waits CROSS JOIN people u ON u.id = user_id", "since", "ASC"),
+}
+_FOUND = """
+SELECT id FROM users WHERE id = :exact OR name LIKE :text ESCAPE '!'
+UNION SELECT user_id FROM user_ids WHERE id LIKE :number ESCAPE '!'
+UNION SELECT user_id FROM recent_words WHERE body LIKE :text ESCAPE '!'"""
+_QUEUE = """
+SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, begun_at, not_before_at, leased_at
+  FROM outbox WHERE user_id = :id AND state IN ('pending', 'leased')
+ ORDER BY state = 'pending', begun_at IS NULL, sent_at, id LIMIT :most"""
+_CONVERSATION = """
+SELECT * FROM (SELECT * FROM heard WHERE user_id = :id ORDER BY message_id DESC LIMIT :most)
+UNION ALL SELECT * FROM (SELECT * FROM told WHERE user_id = :id ORDER BY place DESC LIMIT :most)
+ORDER BY place, direction, message_id, part"""
+
+
+def find(db: sqlite3.Connection, known_as: str) -> int:
+    """Find a person by u17, a phone with or without plus, or a business-scoped id. Raises NotFound."""
+    query, ids = "SELECT user_id FROM user_ids WHERE id IN (?, ?)", [known_as, known_as.removeprefix("+")]
+    if re.fullmatch("u[0-9]{1,18}", known_as):
+        query, ids = "SELECT id FROM users WHERE id = ?", [known_as[1:]]
+    row = db.execute(query, ids).fetchone() if known_as.isprintable() else None  # a lone surrogate can't be asked for
+    if row is None:
+        raise NotFound("there is no such user; write u17, a phone number or a business-scoped id")
+    return int(row[0])
+
+
+def patterns(search: str) -> Row:
+    """Return what LIKE looks for: `text`, `number` (digits alone where it looks like a phone), and `exact`, an id.
+
+    Raises BadValue.
+    """
+    if len(search) > LONGEST_SEARCH or not search.isprintable():
+        raise BadValue("search", f"search must be text of at most {LONGEST_SEARCH} characters, on one line")
+    digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
+    text = "%" + re.sub("([!%_])", r"!\1", search) + "%"
+    return {"text": text, "number": f"%{digits}%" if digits.isdecimal() else text, "exact": known_as and known_as[1]}
+
+
+def listed(
+    db: sqlite3.Connection, at: Row, limit: int, after: str | None, *, search: str, state: str, sort: str
+) -> Row:
+    """Return a page of people; see Insights.users."""
+    for field, value, known in (("sort", sort, (*_SORTS,)), ("state", state or STATES[0], STATES)):
+        if value not in known:
+            raise BadValue(field, f"{field} must be one of {', '.join(known)}")
+    source, key, order = _SORTS[sort]
+    some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state" if state else "1")
+    some += " AND u.id IN found" if search else ""
+    ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", at | patterns(search) | {"state": state}
+    page = f"{some} {ends}"
+    if after:
+        values |= _position(after, number=sort in ("depth", "failed"))
+        behind = "<" if order == "DESC" else ">"
+        # Not (place, id) < (?, ?): SQLite looks through all who share the place then.
+        page = f"""SELECT * FROM ({some} AND {key} = :place AND u.id {behind} :id {ends})
+                   UNION ALL SELECT * FROM ({some} AND {key} {behind} :place {ends})"""
+    query = f"""WITH found AS MATERIALIZED ({_FOUND}), page AS ({page})
+                {_PERSON}, place FROM page CROSS JOIN people u USING (id) {ends}"""
+    rows = dicts(db, query, values | {"most": limit + 1})
+    places = [row.pop("place") for row in rows]
+    following = f"{places[limit - 1]}-{rows[limit - 1]['user_id'][1:]}" if len(rows) > limit else None
+    return {"users": rows[:limit], "next": following}
+
+
+def person(db: sqlite3.Connection, at: Row, known_as: str) -> Row:
+    """Return one person with what waits and the newest of the conversation; see Insights.user."""
+    values = at | {"id": find(db, known_as), "most": CONVERSATION_MOST}
+    conversation = dicts(db, _CONVERSATION, values)[-CONVERSATION_MOST:]
+    for line in conversation:
+        line["attempts"] = json.loads(line["attempts"] or "[]")
+    user = dicts(db, f"{_PERSON} FROM people u WHERE u.id = :id", values)[0]
+    return {"user": user, "queue": dicts(db, _QUEUE, values), "conversation": conversation}
+
+
+def _position(after: str, *, number: bool) -> Row:
+    place, _, user_id = after.rpartition("-")
+    try:
+        return {"place": int(place) if number else place, "id": int(user_id)}
+    except ValueError:
+        raise BadValue("after", "after must be the next of another page") from None
