@@ -16,7 +16,7 @@ from click.shell_completion import shell_complete
 
 from bot import __version__, logs
 from bot.config import ConfigError, load
-from bot.errors import StartError, StoreError
+from bot.errors import BadValue, StartError, StoreError
 from bot.store.migrate import check_file
 from bot.terminal.commands import configured, operators
 
@@ -32,7 +32,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (ConfigError, StartError, StoreError) as error:
             click.echo(str(error), err=True)
-            sys.exit(2 if isinstance(error, ConfigError) else 1)
+            sys.exit(2 if isinstance(error, ConfigError | BadValue) else 1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

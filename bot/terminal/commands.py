@@ -5,6 +5,7 @@ Each has --json, and prints with it what the JSON API answers.
 
 import asyncio
 import json
+import select
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -69,14 +70,14 @@ def status(config: Config, *, watch: bool, as_json: bool) -> None:
 
 @_command
 @click.option("--search", default="", help="In names, numbers, ids and recent texts.")
-@click.option("--state", default="", type=click.Choice(STATES))
+@click.option("--state", type=click.Choice(STATES), help="Those in this state; leased is being answered.")
 @click.option("--sort", default="depth", type=click.Choice(["depth", "oldest", "failed", "recent"]), show_default=True)
 @limited
-def users(config: Config, *, as_json: bool, limit: int, **which: str) -> None:
+def users(config: Config, *, as_json: bool, limit: int, state: str | None, **which: str) -> None:
     """List the people who write, the deepest line first."""
-    found = _on_store(config, lambda store, _: store.insights.users(limit, **which))
+    found = _on_store(config, lambda store, _: store.insights.users(limit, state=state or "", **which))
     lines = report.user_lines(found["users"], running=report.daemon_runs(config.store.path))
-    _show(found, [*lines, *report.ending(found, "users")], as_json=as_json)
+    _show(found, [*(lines or ["Nobody."]), *report.more(found)], as_json=as_json)
 
 
 @_command
@@ -98,7 +99,7 @@ def failures(config: Config, *, as_json: bool, limit: int, **which: str) -> None
         return {**await store.insights.failures(limit, **which), "causes": causes}
 
     found = _on_store(config, look)
-    _show(found, [*report.failure_lines(found), *report.ending(found, "failures")], as_json=as_json)
+    _show(found, [*(report.failure_lines(found) or ["Nothing failed."]), *report.more(found)], as_json=as_json)
 
 
 @_command
@@ -195,11 +196,13 @@ def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]],
 
 
 def _repeat(config: Config, look: Callable[[Store], Awaitable[None]], seconds: float) -> None:
-    """Look once or, with `seconds` between, until Ctrl-C."""
+    """Look once or, with `seconds` between, until Ctrl-C or until nobody reads what is printed."""
+    reader = select.poll()
+    reader.register(1, 0)  # it tells of one that is gone
 
     async def whole(store: Store, _: int | None) -> None:
         await look(store)
-        while seconds:
+        while seconds and not reader.poll(0):
             await asyncio.sleep(seconds)
             await look(store)
 

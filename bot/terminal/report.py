@@ -24,7 +24,8 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         headline = _painted("Not answering: ", "failed") + headline
     if not found["running"]:
         headline = _painted("The daemon is not running: what waits is answered once it runs.", "failed")
-    lines = [headline, *(f"  {_safe(readable(reason))}" for reason in found["reasons"]), ""]
+    reasons = [reason for reason in found["reasons"] if reason.casefold() != found["headline"].casefold()]
+    lines = [headline, *(f"  {_safe(readable(reason))}" for reason in reasons), ""]
     lines += [readable(circuit["next_try"]) for circuit in found["circuits"]]
     people = f"(being answered: {found['leased'] * found['running']}), of users: {found['activeUsers']}"
     failed = _painted(f"{found['failed']} (bot failures lists them)", "failed") if found["failed"] else "0"
@@ -77,13 +78,13 @@ def failure_lines(found: dict[str, Any]) -> list[str]:
 
 def event_line(event: dict[str, Any]) -> str:
     """Describe what happened, in a line."""
-    whom = event.get("user_id", "all" if event["event"] == "operator" else "")
+    whom = event["user_id"] or ("all" if event["event"] == "operator" else "")
     return f"{readable(event['at'])}  {whom:<7}  {event['event']:<8}  {_painted(_details(event), event['what'])}"
 
 
-def ending(found: dict[str, Any], what: str) -> list[str]:
-    """Say that there is nothing, or more."""
-    return ["There are more: --limit shows up to 500."] if found["next"] else [] if found[what] else ["None."]
+def more(found: dict[str, Any]) -> list[str]:
+    """Say that a list goes on."""
+    return ["There are more: --limit shows up to 500."] if found["next"] else []
 
 
 def daemon_runs(database: Path) -> bool:

@@ -65,7 +65,7 @@ def screen(*command: str, cwd: Path, env: Mapping[str, str], columns: int = 80, 
     process = subprocess.Popen(
         command,
         cwd=cwd,
-        env=dict(env),
+        env={name: value for name, value in env.items() if name not in ("LINES", "COLUMNS")},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

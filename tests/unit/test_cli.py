@@ -73,9 +73,13 @@ def test_version_and_help() -> None:
     runner = CliRunner()
     assert runner.invoke(main, ["--version"]).output == f"bot, version {__version__}\n"
     listed = runner.invoke(main, ["--help"]).output
-    for command in ("run", "demo", "check", "status", "failures", "retry", "pause", "resume", "clear"):
+    own = ("run", "demo", "check", "sql")
+    for command in (*own, "status", "users", "show", "failures", "tail", "retry", "pause", "resume", "clear"):
         assert f"\n  {command} " in listed
-        assert "--config" in runner.invoke(main, [command, "--help"]).output
+        help_ = runner.invoke(main, [command, "--help"]).output
+        assert "--config" in help_
+        assert ("--json" in help_) == (command not in own)
+    assert "Exit codes: 0 done; 1 can't be done" in listed
 
 
 @pytest.mark.parametrize(
@@ -238,11 +242,11 @@ def test_status_knows_whether_the_daemon_runs_and_why_it_does_not_answer(folder:
     with_store(folder, _some)
     with (folder / "bot.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert bot(folder, "status").output.startswith("Answering.\n")
+        assert bot(folder, "status").output.startswith("Answering normally.\n")
         with_store(folder, refuse)
         assert bot(folder, "pause", "--all").exit_code == 0
         output = bot(folder, "status").output
-    assert output.startswith("Not answering:\n")
+    assert output.startswith("Not answering: Paused since ")
     assert "Incorrect API key" in output
     assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC; bot check", output)
     assert "everything is paused since" in output
@@ -267,7 +271,7 @@ def test_status_speaks_of_answering_and_of_no_time_that_has_passed(folder: Path)
     assert re.search(rf"^u1 .* answering +Ana \+{ANA}$", output, re.MULTILINE)
     assert "leased" not in output
     assert "The model is tried again with the next message; bot check --online may tell more.\n" in output
-    assert "message 1 is being answered: only" in bot(folder, "retry", "1").stderr
+    assert "message 1 was being answered" in bot(folder, "retry", "1").stderr
 
 
 def test_status_says_when_the_file_can_not_be_written(folder: Path) -> None:
@@ -277,7 +281,9 @@ def test_status_says_when_the_file_can_not_be_written(folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         other.execute("BEGIN IMMEDIATE")
         result = bot(folder, "status")
-    assert result.output.startswith("Not answering:\n  the file can't be written: another program holds")
+    assert result.output.startswith(
+        "Not answering: The file can't be written: another program holds the file's write lock.\n\n"
+    )
     assert result.stderr == ""
 
 
@@ -286,7 +292,8 @@ def test_failures_are_listed_with_their_ids_and_reasons(folder: Path) -> None:
     with_store(folder, _nothing)
     assert bot(folder, "failures").output == "Nothing failed.\n"
     with_store(folder, _some)
-    first, second, third = bot(folder, "failures").output.splitlines()
+    causes, _, first, second, third = bot(folder, "failures").output.splitlines()
+    assert causes == "     1  the model broke"
     assert first.startswith(f"1  u1 Bea +{BEA}, ")
     assert second.strip() == "the model broke"
     assert third.strip() == "> late question"
@@ -327,13 +334,12 @@ def test_what_strangers_write_cannot_drive_the_terminal(folder: Path) -> None:
 def test_retry_by_id_and_all(folder: Path) -> None:
     """How many are back is said; what can't be retried changes nothing."""
     with_store(folder, _some)
-    unknown = bot(folder, "retry", "1", "99")
-    assert (unknown.exit_code, unknown.stdout, unknown.stderr) == (1, "", "there is no message 99\n")
-    waiting = bot(folder, "retry", "2")
-    assert waiting.exit_code == 1
-    assert "pending" in waiting.stderr
-    assert bot(folder, "retry", "1").output == "Messages back in the queue: 1.\n"
-    assert bot(folder, "retry", "--all").output == "Messages back in the queue: 0.\n"
+    for wanted, why in ("99", "was not found"), ("2", "was pending already"):
+        refused = bot(folder, "retry", wanted)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert f"message {wanted} {why}" in refused.stderr
+    assert bot(folder, "retry", "1", "99").output == "1 of 2 put back; 1 was not found.\n"
+    assert bot(folder, "retry", "--all").output == "0 of 0 put back.\n"
     assert "Waiting: 3" in bot(folder, "status").output
 
 
