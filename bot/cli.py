@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import shell_complete
 
 from bot import __version__, logs
 from bot.config import ConfigError, load
@@ -114,6 +113,8 @@ def sql(path: Path, arguments: tuple[str, ...], *, readonly: bool) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what lets a shell complete bot's commands: put eval "$(bot completion bash)" into ~/.bashrc."""
+    from click.shell_completion import shell_complete
+
     shell_complete(main, {}, "bot", "_BOT_COMPLETE", f"{shell}_source")
 
 

@@ -56,9 +56,12 @@ def person_lines(found: dict[str, Any], *, running: bool) -> list[str]:
     lines += [f"{place:>4}  {_details(message)}" for place, message in enumerate(found["queue"], 1)]
     lines += ["", "conversation"] if found["conversation"] else []
     for line in found["conversation"]:
-        who, state = "<" if line["direction"] == "in" else f"> {line['kind']}:", line["delivery"] or line["state"]
-        told = _painted(", ".join(filter(None, (WORDS["ticks"].get(state, state), _safe(line["error"])))), state)
-        lines.append(f"{readable(line['at'])}  {who} {_safe(line['body'] or line['type'], LONGEST_SAID)}  [{told}]")
+        who, state = f"> {line['kind']}:", line["delivery"] or line["state"]
+        told = [WORDS["ticks"].get(state, state), _safe(line["error"])]
+        if line["direction"] == "in":
+            who, told = "<", [f"message {line['message_id']}", state, *told[1:]]
+        body = _safe(line["body"] or line["type"], LONGEST_SAID)
+        lines.append(f"{readable(line['at'])}  {who} {body}  [{_painted(', '.join(filter(None, told)), state)}]")
         for attempt in line.get("attempts") or ():
             lines.append(f"    {readable(attempt['at'])}  {_painted(_details(attempt), attempt['outcome'])}")
     return lines
@@ -103,8 +106,9 @@ def _state(user: dict[str, Any], *, running: bool) -> str:
 
 
 def _details(row: dict[str, Any]) -> str:
-    forms = [(WORDS["forms"].get(name), value) for name, value in row.items() if value is not None]
-    return ", ".join(form.format(_safe(readable(str(value)))) for form, value in forms if form)
+    return ", ".join(
+        form.format(_safe(readable(str(row[name])))) for name, form in WORDS["forms"].items() if row.get(name)
+    )
 
 
 def _painted(text: str, what: str) -> str:

@@ -61,7 +61,7 @@ async def test_tail_goes_on_over_a_restart_and_loses_nothing(bot: Bot, emu: Emul
     await bot.start()
     await emu.say(LUIS, "two")
     await answered(emu, "two")
-    await until(lambda: '"stage": "send"' in tail.output)
+    await until(lambda: '"message_id": 2, "stage": "send"' in tail.output)
     events = [json.loads(line) for line in tail.lines]
     assert [(event["event"], event["what"]) for event in events][:4] == [
         ("attempt", "sent"),
@@ -229,5 +229,5 @@ async def test_views_agree_with_the_commands(bot: Bot, emu: Emulator) -> None:
     shown = json.loads(await does(bot, "show", "u1", "--json"))
     assert [(line["direction"], line["body"]) for line in shown["conversation"]] == said
     text = await does(bot, "show", ANA)
-    assert "< bad  [failed, " in text
+    assert f"< bad  [message {failed}, failed, " in text
     assert "> apology: " in text
