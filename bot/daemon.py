@@ -60,8 +60,6 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             public = stack.enter_context(_listen("server", config.server.host, config.server.port))
             admin = stack.enter_context(_listen("admin", config.admin.host, config.admin.port))
-            token, hosts = config.admin.token.get_secret_value(), config.admin.allowed_hosts
-            guard = Guard(token=token, exposed=config.admin.exposed, allowed_hosts=hosts)
             file, mend = config.store.path, "create the folder or name another in store.url"
             taken = f"another bot runs on {file}: stop it first, or name another file"
             stack.enter_context(only_instance(file.with_name(file.name + ".lock"), taken, mend))
@@ -76,7 +74,9 @@ class Daemon:
             stack.push_async_callback(handler.close)
 
             public_side = public_app(config.whatsapp, store=store, bell=bell)
-            admin_side = admin_app(store=store, bell=bell, reasons=self.reasons, guard=guard, openai=config.openai)
+            admin_side = admin_app(
+                store=store, bell=bell, reasons=self.reasons, guard=Guard(config.admin), openai=config.openai
+            )
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             sender = self._sender(store, graph, deaf=await store.listening())
@@ -107,6 +107,7 @@ class Daemon:
             door=Door(queue.max_depth_total, queue.max_depth_per_user, limits.allow, limits.deny),
             budget=Budget.of(config),
             pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
+            discreet=config.admin.privacy == "masked",
         )
 
     def _sender(self, store: Store, graph: GraphClient, *, deaf: bool) -> Sender:

@@ -4,7 +4,8 @@ Times are aware datetimes in UTC. Ids of people are our own integers (u17 outsid
 NULs and lone surrogates before they become one of these values (bot/whatsapp sees to it).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -20,6 +21,33 @@ class Operator:
 
     name: str
     address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Which failures are meant: by their error, whatever their person is known by, and words; empty fields mean all."""
+
+    cause: str = ""
+    user: str = ""
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry by hand put back, and why others were left: words like "was answered meanwhile", and how many."""
+
+    retried: int
+    why: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> int:
+        """How many were left as they are."""
+        return sum(self.why.values())
+
+    def __str__(self) -> str:
+        """Say it: `17 of 18 put back; 1 was answered meanwhile`."""
+        left = (f"; {count} {why if count == 1 else why.replace('was', 'were', 1)}" for why, count in self.why.items())
+        return f"{self.retried} of {self.retried + self.skipped} put back{''.join(left)}"
 
 
 @dataclass(frozen=True, slots=True)

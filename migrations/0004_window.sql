@@ -57,6 +57,14 @@ SELECT r.outbox_id, r.user_id, r.error, NULL
    AND NOT EXISTS (SELECT 1 FROM replies e
                     WHERE e.outbox_id = r.outbox_id AND e.delivery = 'failed' AND e.part < r.part);
 
+CREATE VIEW figures AS
+-- Of the whole queue.
+SELECT control.depth AS totalMessages, (SELECT count(*) FROM users WHERE depth > 0) AS activeUsers,
+       control.depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS pending,
+       (SELECT count(*) FROM outbox WHERE state = 'leased') AS leased,
+       (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed, control.paused_at IS NOT NULL AS paused,
+       (SELECT min(received_at) FROM outbox WHERE finished_at IS NULL) AS waiting_since
+  FROM control;
 CREATE VIEW people AS
 SELECT u.id, u.phone, u.bsuid, u.name, u.depth,
        (SELECT o.received_at FROM outbox o WHERE o.user_id = u.id AND o.finished_at IS NULL
@@ -66,9 +74,9 @@ SELECT u.id, u.phone, u.bsuid, u.name, u.depth,
        (SELECT count(*) FROM outbox f WHERE f.user_id = u.id AND f.state = 'failed') AS failed
   FROM users u;
 CREATE VIEW longest_waits AS
--- Of the 20,000 messages that wait longest: whose they are, and since when the first of each person's.
+-- Of the 10,000 messages that wait longest: whose they are, and since when the first of each person's.
 SELECT user_id, min(received_at) AS since
-  FROM (SELECT user_id, received_at FROM outbox WHERE finished_at IS NULL ORDER BY received_at LIMIT 20000)
+  FROM (SELECT user_id, received_at FROM outbox WHERE finished_at IS NULL ORDER BY received_at LIMIT 10000)
  GROUP BY user_id;
 CREATE VIEW recent_words AS
 SELECT user_id, body FROM (SELECT user_id, body FROM outbox ORDER BY id DESC LIMIT 20000)
@@ -97,7 +105,7 @@ CREATE VIEW questions AS
 SELECT o.id, o.body, o.user_id, o.phone_number_id, u.name,
        iif(json_valid(o.payload), o.payload ->> '$.context.id', NULL) AS quoted_wamid,
        iif(o.finished_at IS NULL, NULL, coalesce(max(o.begun_at, coalesce(
-         (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', a.at, '-' || coalesce(a.duration_ms, 0) / 1000.0 || ' seconds')
+         (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', a.at, '-' || (coalesce(a.duration_ms, 0) / 1000.0) || ' seconds')
             FROM attempts a WHERE a.outbox_id = o.id AND a.stage IN ('model', 'turn')
            ORDER BY a.stage, a.id DESC LIMIT 1), '')), o.finished_at)) AS asked_at
   FROM outbox o JOIN users u ON u.id = o.user_id;

@@ -69,7 +69,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
 
 def missing_to_run(config: Config) -> tuple[str, ...]:
     """Return a line for each thing that `bot run` wants beyond a configuration without mistakes."""
-    wanted = ["whatsapp.phone_number_id", *(key for key in SECRETS if key != "admin.token")]
+    wanted = ["whatsapp.phone_number_id", *(key for key in SECRETS if not key.startswith("admin."))]
     return tuple(f"{key} is missing; {_how_to_set(key)}" for key in wanted if not attrgetter(key)(config))
 
 
@@ -182,9 +182,11 @@ def _how_to_set(key: str, variable: str | None = None) -> str:
 def _contradictions(config: Config) -> Iterator[str]:
     """Yield a line for what no key can say alone; it names all the keys concerned."""
     server, admin, openai = config.server, config.admin, config.openai
-    if admin.exposed and not admin.token:
-        fix = _how_to_set("admin.token")
-        yield f"admin.token is missing, and others than this machine can reach the status page; {fix}"
+    if (admin.exposed or admin.read_token) and not admin.token:
+        why = "others than this machine can reach the status page" if admin.exposed else "admin.read_token alone is set"
+        yield f"admin.token is missing, and {why}; {_how_to_set('admin.token')}"
+    if admin.token and admin.token == admin.read_token:
+        yield "admin.read_token must not be the same as admin.token: who may only look could act; make another"
     if server.port == admin.port != 0 and (server.host == admin.host or {server.host, admin.host} & {"0.0.0.0", "::"}):
         yield f"admin.port must not be {admin.port} like server.port; give each listener a port of its own"
     for word in sorted(set(Template(openai.instructions).get_identifiers()) - {"now", "name"}):

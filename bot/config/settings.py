@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from ipaddress import ip_network
 from pathlib import Path
 from string import Template
 from typing import Annotated, Literal
@@ -28,6 +29,14 @@ def _number_rule(rule: str) -> str:
     return rule
 
 
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError("must be an address or a network like 10.0.0.0/8, without name and port") from None
+    return text
+
+
 _REST = r"[^\s/?#@]+(?:/[^\s?#@]*?)??"  # of an address: host, port, path
 _http = _shape(f"(https?://{_REST})/*", "must be an address that starts with https:// or http://, without user and ?")
 _https = _shape(
@@ -36,6 +45,7 @@ _https = _shape(
 _sqlite = _shape(r"sqlite:///[^?#\0]*[^?#\0/]", "must be sqlite:/// and the path of a file (redis:// not yet)")
 Host = Annotated[str, _shape(r"[\w.-]+|[\da-fA-F]*:[\w.]*:[\w:.%]*", "must be a host name or address, without port")]
 MetaId = Annotated[str, _shape("[0-9]*", "must be the id that Meta shows, digits only (not the number)")]
+Network = Annotated[str, AfterValidator(_network)]
 NumberRule = Annotated[str, AfterValidator(_number_rule)]
 Prefix = Annotated[str, _shape(r"\+?([0-9]{1,15})", "must be the first digits of a number, country first")]
 ReplyText = Annotated[str, _shape(r"(?s)(?=.*\S).{1,4096}", "must be a text of 1 to 4096 characters")]
@@ -62,12 +72,16 @@ class Admin(_Section):  # the private listener
     host: Host = "127.0.0.1"
     port: Port = 8081
     allowed_hosts: tuple[Host, ...] = Field((), examples=[("bot.example.com",)])
+    trusted_proxies: tuple[Network, ...] = Field((), examples=[("127.0.0.1",)])
+    privacy: Literal["open", "masked"] = "open"
     token: SecretStr = SecretStr("")
+    read_token: SecretStr = SecretStr("")
 
     @property
     def exposed(self) -> bool:
         """True where others than this machine can come by, so that a token is wanted."""
-        return bool(self.allowed_hosts) or not re.fullmatch(r"localhost|::1|127(\.[0-9]{1,3}){3}", self.host)
+        loopback = re.fullmatch(r"localhost|::1|127(\.[0-9]{1,3}){3}", self.host)
+        return bool(self.allowed_hosts or self.trusted_proxies) or not loopback
 
 
 class Store(_Section):  # where everything is kept

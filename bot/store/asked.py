@@ -30,6 +30,7 @@ def asked(
     values = {"id": id_, "user": user_id, "until": until, "messages": messages}
     heard, written = map(json.loads, db.execute(_SPOKEN, values).fetchone())
     return {
+        "user_id": f"u{user_id}",
         "instructions": instructions(parse_stamp(until), name),
         "history": [{"role": each.role, "text": each.text} for each in said(heard, written, messages, characters)],
         "quotes": words_of(db, quoted, user_id, number) if quoted else None,

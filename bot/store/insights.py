@@ -1,28 +1,26 @@
 """What people look at: queries on the reading connection, shaped for JSON. They change nothing."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
+from bot.errors import BadValue, NotFound
 from bot.store import events, failures, people
 from bot.store.asked import Instructions, asked
 from bot.store.db import Database
-from bot.store.rows import dicts
+from bot.store.failures import Failing
+from bot.store.rows import AGE, dicts
 from bot.store.trends import Trends
 from bot.store.turns import Budget
 
 Row = dict[str, Any]
 T = TypeVar("T")
 
-_OLDEST = "max(0.0, round((julianday(:now) - julianday(min(received_at))) * 86400, 3))"  # NULL where there is none
 _STATS = f"""
-SELECT depth AS totalMessages, (SELECT count(*) FROM users WHERE depth > 0) AS activeUsers, :now AS timestamp,
-       depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS pending,
-       (SELECT count(*) FROM outbox WHERE state = 'leased') AS leased,
-       (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed, paused_at IS NOT NULL AS paused,
-       (SELECT {_OLDEST} FROM outbox WHERE finished_at IS NULL) AS oldestAgeSeconds
-  FROM control"""
+SELECT totalMessages, activeUsers, :now AS timestamp, pending, leased, failed, paused, {AGE} AS oldestAgeSeconds
+  FROM figures"""
 _CIRCUITS = """
 SELECT service, reason, code, opened_at, probe_at,
        iif(service = 'graph', 'WhatsApp', 'The model') || ' is tried again '
@@ -34,18 +32,21 @@ _REASONS = """
 SELECT iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
   FROM circuits WHERE state = 'open'
 UNION ALL SELECT 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
-
-
 _AUDIT = """
 SELECT id, at, who, address, action, 'u' || user_id AS user_id, messages
   FROM audit WHERE id < :before ORDER BY id DESC LIMIT :most"""
 
 
 class Insights:
-    """Read-only queries. Times come as text stamps, ages in seconds, people as u17."""
+    """Read-only queries. Times come as text stamps, ages in seconds, people as u17.
 
-    def __init__(self, database: Database, clock: Clock, budget: Budget) -> None:
+    `discreet`: people are found by name and as u17 alone. Where numbers and texts are hidden, whether one is found by
+    them would tell them, guess by guess.
+    """
+
+    def __init__(self, database: Database, clock: Clock, budget: Budget, *, discreet: bool = False) -> None:
         self._read, self._clock, self._budget = database.read, clock, budget
+        self._discreet, self._unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
         last = Trends(database, clock, budget)
         self.trends, self.today, self.headline, self.changes = last.trends, last.today, last.headline, last.changes
 
@@ -59,28 +60,31 @@ class Insights:
         """Return a page of people: `{"users": [...], "next": cursor or None}`.
 
         `sort`: depth (deepest queue first), recent (who wrote last), failed (most failures; who has none is left out),
-        oldest (who waits longest, by the 20,000 messages that wait longest; who doesn't wait is left out).
+        oldest (who waits longest, by the 10,000 messages that wait longest; who doesn't wait is left out).
         `state`: one of STATES, "" for all. `search`: in names, in numbers and ids (former ones too), in the newest
         20,000 messages and replies; it ignores the case of a to z. Raises BadValue.
         """
+        self._allow(search=search)
         return await self._query(
             lambda db, at: people.listed(db, at, limit, after, search=search, state=state, sort=sort)
         )
 
     async def find_user(self, known_as: str) -> int:
         """Find a person by u17, a phone with or without plus, or a business-scoped id. Raises NotFound."""
+        self._allow(known_as)
         return await self._query(lambda db, _: people.find(db, known_as))
 
     async def user(self, known_as: str) -> Row:
         """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`.
 
-        The conversation's lines are messages (`message_id`, with their `attempts`, the newest 1,000 in all) and parts
+        The conversation's lines are messages (`message_id`, with the last 100 `attempts` at each) and parts
         of replies (`reply_id`, and the `message_id` that they answer). Raises NotFound, as `find_user` does.
         """
+        self._allow(known_as)
 
         def query(db: sqlite3.Connection, at: Row) -> Row:
             found = people.person(db, at, known_as)
-            failing = failures.page(db, at, people.CONVERSATION_MOST, None, failures.Failing(user=known_as))
+            failing = failures.page(db, at, people.CONVERSATION_MOST, None, Failing(user=known_as))
             return found | {"failures": failing["failures"]}
 
         return await self._query(query)
@@ -95,9 +99,8 @@ class Insights:
         whatever a person is known by, `search` a part of text, error, name, number or id of the newest 10,000.
         Raises NotFound (no such user) and BadValue.
         """
-        return await self._query(
-            lambda db, at: failures.page(db, at, limit, after, failures.Failing(cause, user, search))
-        )
+        self._allow(user, search)
+        return await self._query(lambda db, at: failures.page(db, at, limit, after, Failing(cause, user, search)))
 
     async def causes(self) -> list[Row]:
         """Return why messages failed, most common first: error, count, and how many of them are `retryable`."""
@@ -116,7 +119,7 @@ class Insights:
         return await self._query(query)
 
     async def asked(self, message_id: int, *, instructions: Instructions, messages: int, characters: int) -> Row:
-        """Return what the model was sent for a message, or would be now: instructions, history, quotes, text.
+        """Return what the model was sent for a message, or would be now: user_id, instructions, history, quotes, text.
 
         As far as the rows tell: the instructions are today's, with that time and name (`instructions` makes them of
         both, like OpenAI.render_instructions), and what was decided after it was asked is left out of its history, for
@@ -142,6 +145,13 @@ class Insights:
 
         return await self._read(query)
 
+    def _allow(self, known_as: str = "", search: str = "") -> None:
+        own = "u[0-9]+|"
+        if self._discreet and not re.fullmatch(own, known_as):
+            raise NotFound("numbers are hidden here, so nobody is found by one: write u17")
+        if self._discreet and re.search("[0-9]", search) and not re.fullmatch(own, search):
+            raise BadValue("search", "numbers are hidden here, so nobody is found by one: search for a name or u17")
+
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:
-        at = {"now": stamp(self._clock.now())}
+        at = {"now": stamp(self._clock.now()), **self._unsearched}
         return await self._read(lambda db: query(db, at))

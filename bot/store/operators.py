@@ -1,4 +1,4 @@
-"""What operators do: retry, pause, resume, clear, probe. The same few statements for page, API, terminal and tests.
+"""What operators do: retry, pause, resume, clear, probe, look: the same statements for page, API, terminal and tests.
 
 Functions of a connection, to be run inside a write; each leaves a row in `audit`.
 """
@@ -49,7 +49,7 @@ def retry(db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime,
     retried = Retried(len(chances), {why: counts[state] for state, why in SKIPPED.items() if counts[state]})
     if retried.why and not chances and not isinstance(which, Failing):
         told = str(retried) if len(wanted) > 1 else f"message {wanted[0]} {next(iter(retried.why))}"
-        raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"only failed ones can be retried: {told}")
+        raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"{told}: only a failed one can be retried")
     if chances:
         whose, first = "SELECT iif(? = 1, user_id, NULL) FROM outbox WHERE id = ?", (len(chances), chances[0])
         _audit(db, now, who, "retry", db.execute(whose, first).fetchone()[0], len(chances))
@@ -110,6 +110,11 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: Operat
     if cursor.rowcount:
         _audit(db, now, who, "try", None, None)
     return cursor.rowcount == 1
+
+
+def reveal(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -> None:
+    """Note that somebody looked at what is hidden of a user."""
+    _audit(db, now, who, "reveal", user_id, None)
 
 
 def _cancel(

@@ -9,7 +9,7 @@ import sqlite3
 from typing import Any
 
 from bot.errors import BadValue, NotFound
-from bot.store.rows import dicts
+from bot.store.rows import AGE, dicts
 
 Row = dict[str, Any]
 CONVERSATION_MOST = 100
@@ -18,11 +18,10 @@ STATES = ("idle", "waiting", "leased", "retrying", "paused")
 
 _STATE = """CASE WHEN u.leased THEN 'leased' WHEN u.paused_at IS NOT NULL THEN 'paused' WHEN u.depth = 0 THEN 'idle'
             WHEN u.ready_at > :now THEN 'retrying' ELSE 'waiting' END"""
-# The age is NULL where nothing waits, or a hand edit went wrong.
 _PERSON = f"""
 SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth, {_STATE} AS state, u.paused_at IS NOT NULL AS paused,
-       max(0.0, round((julianday(:now) - julianday(u.waiting_since)) * 86400, 3)) AS oldest_age_seconds,
-       u.paused_by, u.failed, u.ready_at, u.last_message_at"""
+       {AGE} AS oldest_age_seconds, u.paused_by, u.failed, u.ready_at, u.last_message_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', u.last_message_at, '+1 day') > :now AS reachable"""
 _FAILED = "(SELECT user_id, count(*) AS failed FROM outbox WHERE state = 'failed' GROUP BY user_id)"
 _SORTS = {  # who is listed, by which figure, in which direction
     "depth": ("people u", "u.depth", "DESC"),
@@ -31,9 +30,10 @@ _SORTS = {  # who is listed, by which figure, in which direction
     "oldest": ("longest_waits CROSS JOIN people u ON u.id = user_id", "since", "ASC"),
 }
 _FOUND = """
-SELECT id FROM users WHERE id = :exact OR name LIKE :text ESCAPE '!'
-UNION SELECT user_id FROM user_ids WHERE id LIKE :number ESCAPE '!'
+SELECT :exact AS id UNION SELECT user_id FROM user_ids WHERE id = :whole
 UNION SELECT user_id FROM recent_words WHERE body LIKE :text ESCAPE '!'"""
+_FITS = "(u.name LIKE :name ESCAPE '!' OR u.id IN found{})"
+_NUMBER_FITS = " OR u.phone LIKE :number ESCAPE '!' OR u.bsuid LIKE :number ESCAPE '!'"
 _QUEUE = """
 SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, begun_at, not_before_at, leased_at
   FROM outbox WHERE user_id = :id AND state IN ('pending', 'leased')
@@ -56,15 +56,16 @@ def find(db: sqlite3.Connection, known_as: str) -> int:
 
 
 def patterns(search: str) -> Row:
-    """Return what LIKE looks for: `text`, `number` (digits alone where it looks like a phone), and `exact`, an id.
+    """Return what is looked for: `name`, `text` and `number` by LIKE, `whole` (a phone's digits alone), `exact` (u17).
 
     Raises BadValue.
     """
     if len(search) > LONGEST_SEARCH or not search.isprintable():
         raise BadValue("search", f"search must be text of at most {LONGEST_SEARCH} characters, on one line")
     digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
-    text = "%" + re.sub("([!%_])", r"!\1", search) + "%"
-    return {"text": text, "number": f"%{digits}%" if digits.isdecimal() else text, "exact": known_as and known_as[1]}
+    whole = digits if digits.isdecimal() else search
+    text, number = ("%" + re.sub("([!%_])", r"!\1", words) + "%" for words in (search, whole))
+    return {"name": text, "text": text, "number": number, "whole": whole, "exact": known_as and int(known_as[1])}
 
 
 def listed(
@@ -76,8 +77,9 @@ def listed(
             raise BadValue(field, f"{field} must be one of {', '.join(known)}")
     source, key, order = _SORTS[sort]
     some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state" if state else "1")
-    some += " AND u.id IN found" if search else ""
-    ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", at | patterns(search) | {"state": state}
+    if search:
+        some += " AND " + _FITS.format(_NUMBER_FITS if re.search("[0-9]", search) else "")
+    ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"
     if after:
         values |= _position(after, number=sort in ("depth", "failed"))
@@ -98,6 +100,7 @@ def person(db: sqlite3.Connection, at: Row, known_as: str) -> Row:
     values = at | {"id": find(db, known_as), "most": CONVERSATION_MOST}
     conversation = dicts(db, _CONVERSATION, values)[-CONVERSATION_MOST:]
     for line in conversation:
+        del line["user_id"], line["place"], line["part"]
         line["attempts"] = json.loads(line["attempts"] or "[]")
     user = dicts(db, f"{_PERSON} FROM people u WHERE u.id = :id", values)[0]
     return {"user": user, "queue": dicts(db, _QUEUE, values), "conversation": conversation}

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 ROWS_A_STATEMENT = 32
+# Of `waiting_since`, in seconds; NULL where nothing waits, or a hand edit went wrong.
+AGE = "max(0.0, round((julianday(:now) - julianday(waiting_since)) * 86400, 3))"
 
 
 def select(db: sqlite3.Connection, columns: str, source: str, parameters: Any) -> list[Any]:
@@ -28,4 +30,6 @@ def dicts(db: sqlite3.Connection, query: str, values: Any) -> list[dict[str, Any
     cursor = db.execute(query, values)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    return [row | {name: bool(row[name]) for name in ("paused", "retryable") if name in row} for row in rows]
+    return [
+        row | {name: bool(row[name]) for name in ("paused", "reachable", "retryable") if name in row} for row in rows
+    ]

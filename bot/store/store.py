@@ -33,6 +33,7 @@ class Store:
         door: inbox.Door | None = None,
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
+        discreet: bool = False,
     ) -> None:
         self._db, self._clock, self._door = database, clock, door or inbox.Door()
         self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
@@ -42,7 +43,7 @@ class Store:
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
-        self.insights = Insights(database, clock, self._budget)
+        self.insights = Insights(database, clock, self._budget, discreet=discreet)
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
@@ -190,6 +191,10 @@ class Store:
     async def try_circuit(self, service: Service, *, who: Operator) -> bool:
         """Let the next probe of a service be due now; False when its circuit isn't open."""
         return await self._act(lambda db, now: operators.try_circuit(db, service, now, who))
+
+    async def reveal(self, user_id: int, *, who: Operator) -> None:
+        """Note, before it is shown, that somebody looks at what is hidden of a user."""
+        await self._act(lambda db, now: operators.reveal(db, user_id, now, who))
 
     async def _act(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         now = self._clock.now()

@@ -13,15 +13,20 @@ from bot.config import OpenAI
 from bot.errors import BadValue, NotFound, StoreError, WrongState
 from bot.store.store import Store
 from bot.web.api import Api
-from bot.web.guard import Guard
+from bot.web.guard import VISITOR, Guard
+from bot.web.live import Live
 from bot.web.page import Page
+from bot.web.signin import SignIn
 from bot.web.wire import prefers_html
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; "
+    "img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -34,19 +39,21 @@ def admin_app(
     *, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard, openai: OpenAI | None = None
 ) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
-    page = Page(store, reasons)
+    api = Api(store, bell, reasons, openai or OpenAI())
+    page = Page(store, reasons, api.asked)
+    live = Live(store, reasons, page.parts)
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        denial = guard.judge(request.method, request.headers)
         try:
-            if denial is not None:
-                raise denial
+            await guard.admit(request)
             response = await handler(request)
         except Exception as error:  # whatever it is, the listener goes on
             status, reason, headers = _described(error)
-            if denial is None and prefers_html(request):  # a stranger gets no page
-                response = page.draw("error.html", status, reason=reason)
+            visitor = request.get(VISITOR)
+            if visitor and prefers_html(request):  # who comes by a foreign host or from a foreign page gets none
+                template = "signin.html" if request.path == "/signin" else "error.html"
+                response = page.draw(template, visitor, status, reason=reason, to=request.query.get("to", "/"))
             else:
                 response = _problem(status, reason, getattr(error, "field", None))
             response.headers.update(headers)
@@ -54,9 +61,11 @@ def admin_app(
         return response
 
     app = web.Application(middlewares=[answer])
-    app.add_routes(
-        [*page.routes(), *Api(store, bell, reasons, openai or OpenAI()).routes(), web.static("/static", STATIC)]
-    )
+    sign_in = SignIn(guard, page)
+    app.cleanup_ctx.append(live.running)
+    app.on_shutdown.append(live.end)
+    app.add_routes([*page.routes(), *sign_in.routes(), *api.routes(), web.get("/events", live.events)])
+    app.router.add_static("/static", STATIC)
     return app
 
 
@@ -70,7 +79,7 @@ def _problem(status: int, reason: str, field: str | None) -> web.Response:
 def _described(error: Exception) -> tuple[int, str, dict[str, str]]:
     """Return the status, the reason in words and the headers that belong to an error."""
     if isinstance(error, web.HTTPException):
-        kept = error.headers.keys() & {"Allow", "WWW-Authenticate"}
+        kept = error.headers.keys() & {"Allow", "Location", "Retry-After", "WWW-Authenticate"}
         return error.status, error.reason, {name: error.headers[name] for name in kept}
     if isinstance(error, StoreError):
         return STATUSES.get(type(error), 503), str(error), {}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import structlog
 from aiohttp import web
@@ -11,12 +12,13 @@ from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
 from bot.config import OpenAI
-from bot.domain import Operator, Service
+from bot.domain import Service
 from bot.errors import WrongState
 from bot.store.failures import Failing
 from bot.store.operators import SKIPPED
 from bot.store.store import Store
-from bot.web import wire
+from bot.web import privacy, wire
+from bot.web.guard import VISITOR, operator
 from bot.web.public import alive
 from bot.whatsapp.split import split
 
@@ -57,12 +59,12 @@ class Api:
     async def users(self, request: web.Request) -> Row:
         """Return a page of people."""
         limit, after = wire.paging(request.query, wire.USERS_CURSOR)
-        return await self._store.insights.users(limit, after, **wire.filters(request, "search", "state", "sort"))
+        return await self._store.insights.users(limit, after, **wire.filters(request.query, "search", "state", "sort"))
 
     async def failures(self, request: web.Request) -> Row:
         """Return a page of what failed."""
         limit, after = wire.paging(request.query, wire.FAILURES_CURSOR)
-        return await self._store.insights.failures(limit, after, **wire.filters(request, *wire.FILTERS))
+        return await self._store.insights.failures(limit, after, **wire.filters(request.query, *wire.FILTERS))
 
     async def causes(self, _: web.Request) -> Row:
         """Return why messages failed."""
@@ -80,13 +82,13 @@ class Api:
 
     async def retry(self, request: web.Request) -> web.Response:
         """Put the failed message that the path names back."""
-        message, who = wire.message_id(request), _who(request)
+        message, who = wire.message_id(request), operator(request)
         retried = await self._store.retry([message], who=who)
         return self._done(request, "retried", {"ids": [message]}, {"retried": retried.retried})
 
     async def retry_some(self, request: web.Request) -> web.Response:
         """Put failed messages back: those of `{"ids": [7, 8]}` that can be, what a filter means, or all."""
-        which, who = await wire.wanted(request), _who(request)
+        which, who = await wire.wanted(request), operator(request)
         retried = await self._store.retry(which, who=who)
         about: Row = {"ids": which[:20]} if isinstance(which, list) else {"user": "everybody"}
         if not isinstance(which, list) and which != Failing():  # its values are for the database alone
@@ -97,7 +99,7 @@ class Api:
 
     async def reply(self, request: web.Request) -> web.Response:
         """Answer a person as the owner of the number, by the same sender."""
-        user_id, who = await self._store.insights.find_user(request.match_info["user_id"]), _who(request)
+        user_id, who = await self._store.insights.find_user(request.match_info["user_id"]), operator(request)
         replies = await self._store.say(user_id, split(await wire.written(request)), who=who)  # type: ignore[attr-defined, unused-ignore]
         return self._done(request, "replied", {"user": f"u{user_id}"}, {"replies": replies})
 
@@ -105,7 +107,7 @@ class Api:
         """Pause, resume or clear the user that the path names; everybody where it names none."""
         named = request.match_info.get("user_id")
         user_id = None if named is None else await self._store.insights.find_user(named)
-        verb, who = request.match_info["verb"], _who(request)
+        verb, who = request.match_info["verb"], operator(request)
         about = {"user": f"u{user_id}" if user_id else "everybody"}
         if verb == "pause":
             return self._done(request, "paused", about, {"users": await self._store.pause(user_id, who=who)})
@@ -118,7 +120,7 @@ class Api:
     async def try_circuit(self, request: web.Request) -> web.Response:
         """Let the next message probe a service whose circuit is open."""
         service: Service = "graph" if request.match_info["service"] == "graph" else "model"
-        if not await self._store.try_circuit(service, who=_who(request)):
+        if not await self._store.try_circuit(service, who=operator(request)):
             raise WrongState(f"the circuit of {service} is not open: nothing to try")
         return self._done(request, "trying", {"user": "everybody", "service": service}, {"circuits": 1})
 
@@ -134,14 +136,15 @@ class Api:
         """Answer with JSON, or with the page that the button stood on, which then tells the figures in it."""
         self._bell.ring()
         route = getattr(request.match_info.route.resource, "canonical", None)  # a path may hold a phone number
-        log.info("operator", action=what, **about, **answer, who=_who(request).name, route=route)
+        log.info("operator", action=what, **about, **answer, who=operator(request).name, route=route)
         if not wire.prefers_html(request):
             return web.json_response(answer)
         # Only our own pages, and only by path: Referer must not send anybody anywhere else.
-        own = rf"https?://{re.escape(request.host)}(/users/u[0-9]+)(\?.*)?"
-        back = re.fullmatch(own, request.headers.get("Referer", ""))
+        own = rf"https?://{re.escape(request.host)}(?:/api)?(/users/u[0-9]+)?/?(?:clear|reveal)?(?:\?(.*))?"
+        path, query = back.groups("") if (back := re.fullmatch(own, request.headers.get("Referer", ""))) else ("", "")
+        kept = [(name, value) for name, value in parse_qsl(query) if name != "done"]
         told = "-".join([what, *map(str, figures or answer.values())])
-        return web.Response(status=303, headers={"Location": f"{back[1] if back else '/'}?done={told}"})
+        return web.Response(status=303, headers={"Location": f"{path or '/'}?{urlencode([*kept, ('done', told)])}"})
 
 
 async def openapi(_: web.Request) -> web.FileResponse:
@@ -151,10 +154,6 @@ async def openapi(_: web.Request) -> web.FileResponse:
 
 def _told(query: Callable[[web.Request], Awaitable[Row]]) -> Handler:
     async def answer(request: web.Request) -> web.Response:
-        return web.json_response(await query(request))
+        return web.json_response(privacy.shown(request[VISITOR], await query(request)))
 
     return answer
-
-
-def _who(request: web.Request) -> Operator:
-    return Operator("page" if wire.prefers_html(request) else "api", request.remote)

@@ -1,11 +1,16 @@
 """The status page: drawn on the server, works without JavaScript, tells what is and what can be done about it."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import jinja2
+import structlog
 from aiohttp import web
 from markupsafe import Markup
 
@@ -15,8 +20,11 @@ from bot.errors import NotFound
 from bot.store.failures import Retried
 from bot.store.operators import SKIPPED
 from bot.store.store import Store
-from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, paging
+from bot.web import privacy
+from bot.web.guard import VISITOR, Visitor, operator
+from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, filters, paging, prefers_html
 
+log = structlog.get_logger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
 # What of a page is kept live, in the order of the page: each is an element's id and templates/parts/ID.html.
 PARTS = {
@@ -32,13 +40,17 @@ DONE = {
     "replied": "Messages on their way: {0}.",
     "trying": "The next message tries the service again.",
 }
+# What of a query the status page obeys: filters, and where its two lists go on.
+ASKED = ("search", "state", "sort", "limit", "after", "cause", "failed", "failures_after")
 
 
 class Page:
     """Draws the status page, the page of a user, the question before messages are cancelled, and errors."""
 
-    def __init__(self, store: Store, reasons: dict[str, str]) -> None:
-        self._store, self._insights, self._reasons = store, store.insights, reasons
+    def __init__(
+        self, store: Store, reasons: dict[str, str], asked: Callable[[web.Request], Awaitable[dict[str, Any]]]
+    ) -> None:
+        self._store, self._insights, self._reasons, self._asked = store, store.insights, reasons, asked
         loader = jinja2.FileSystemLoader(TEMPLATES)
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals["version"] = __version__
@@ -49,29 +61,44 @@ class Page:
         return [
             web.get("/", self.status),
             web.get("/users/{user_id}", self.user),
+            web.post("/api/users/{user_id}/reveal", self.reveal),
             web.get("/users/{user_id}/clear", self.confirm_clear),
             web.get("/clear", self.confirm_clear),
+            web.get("/messages/{id}", self.message),
+            web.get("/audit", self.audit),
         ]
 
     async def status(self, request: web.Request) -> web.Response:
         """Draw the status page."""
-        return await self._whole(request)
+        return await self._whole(request, request.path, request[VISITOR])
 
     async def user(self, request: web.Request) -> web.Response:
         """Draw one user: what waits, what failed, the conversation."""
-        return await self._whole(request)
+        return await self._whole(request, request.path, request[VISITOR])
 
-    async def parts(self, path: str, query: Mapping[str, str]) -> dict[str, str]:
+    async def reveal(self, request: web.Request) -> web.Response:
+        """Show a user as they are, also where numbers and texts are hidden; the audit keeps who looked."""
+        user_id, who = await self._insights.find_user(request.match_info["user_id"]), operator(request)
+        await self._store.reveal(user_id, who=who)
+        log.info("operator", action="revealed", user=f"u{user_id}", who=who.name)
+        if not prefers_html(request):
+            return web.json_response(await self._insights.user(f"u{user_id}"))
+        return await self._whole(request, f"/users/u{user_id}", replace(request[VISITOR], hides=False))
+
+    async def parts(self, path: str, query: Mapping[str, str], visitor: Visitor) -> dict[str, str]:
         """Draw the parts that are kept live of the page at `path`, by id. Raises NotFound where there is no such."""
         template, values = await self._values(path, query)
-        return self._parts(template, values)
+        return self._parts(template, privacy.shown(visitor, values), visitor)
 
-    async def _whole(self, request: web.Request) -> web.Response:
-        template, values = await self._values(request.path, request.query)
-        return self.draw(template, done=_done(request), parts=self._parts(template, values), **values)
+    async def _whole(self, request: web.Request, path: str, visitor: Visitor) -> web.Response:
+        template, values = await self._values(path, request.query)
+        values = privacy.shown(visitor, values)
+        parts = self._parts(template, values, visitor)
+        live = request.path == path  # what is revealed isn't kept live: that would hide it again
+        return self.draw(template, visitor, here=path, live=live, done=_done(request), parts=parts, **values)
 
-    def _parts(self, template: str, values: dict[str, Any]) -> dict[str, str]:
-        draw = self._templates.get_template
+    def _parts(self, template: str, values: dict[str, Any], visitor: Visitor) -> dict[str, str]:
+        draw, values = self._templates.get_template, values | {"acts": visitor.role == "admin", "visitor": visitor}
         return {part: Markup(draw(f"parts/{part}.html").render(values)) for part in PARTS[template]}
 
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -80,30 +107,58 @@ class Page:
             return "user.html", await self._insights.user(found[1])
         if path != "/":
             raise NotFound("there is no such page")
+        asked = {name: query.get(name, "") for name in ASKED}
         limit, after = paging(query, USERS_CURSOR)
         _, failures_after = paging(query, FAILURES_CURSOR, "failures_after")
-        return "status.html", {
-            "stats": await self._insights.queue_stats(),
-            "reasons": [*self._reasons.values(), *await self._store.reasons()],
-            "circuits": await self._insights.circuits(),
-            "users": await self._insights.users(limit, after),
-            "failures": await self._insights.failures(limit, failures_after),
-            "later": bool(after or failures_after),
+        chosen, failing = filters(query, "search", "state", "sort"), filters(query, "cause", "failed")
+        which = {"cause": failing.get("cause", ""), "search": failing.get("failed", "")}
+        known, look = list(self._reasons.values()), self._insights
+        looks: dict[str, Awaitable[Any]] = {
+            "headline": self._store.headline(known),
+            "reasons": self._store.reasons(),
+            "circuits": look.circuits(),
+            "stats": look.queue_stats(),
+            "today": look.today(),
+            "trends": look.trends(),
+            "users": look.users(limit, after, **chosen),
+            "failures": look.failures(limit, failures_after, **which),
+            "causes": look.causes(),
         }
+        values = dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))  # together: one hop, one moment
+        values["reasons"] = [*known, *values["reasons"]]
+        return "status.html", values | {"asked": asked, "link": partial(_link, asked)}
+
+    async def message(self, request: web.Request) -> web.Response:
+        """Draw what the model was sent for a message."""
+        sent = privacy.shown(request[VISITOR], await self._asked(request))
+        return self.draw("message.html", request[VISITOR], id=request.match_info["id"], **sent)
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """Draw what operators did."""
+        limit, after = paging(request.query, FAILURES_CURSOR)
+        rows = await self._insights.audit(limit, after)
+        return self.draw("audit.html", request[VISITOR], here=request.path, asked={"after": after}, **rows)
 
     async def confirm_clear(self, request: web.Request) -> web.Response:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
         if named := request.match_info.get("user_id"):
-            user = (await self._insights.user(named))["user"]
+            user = privacy.shown(request[VISITOR], (await self._insights.user(named))["user"])
             waiting = user["depth"] - (user["state"] == "leased")
-            return self.draw("clear.html", user=user, waiting=waiting, paused=user["paused"])
+            return self.draw("clear.html", request[VISITOR], user=user, waiting=waiting, paused=user["paused"])
         stats = await self._insights.queue_stats()
-        return self.draw("clear.html", user=None, waiting=stats["pending"], paused=stats["paused"])
+        return self.draw("clear.html", request[VISITOR], user=None, waiting=stats["pending"], paused=stats["paused"])
 
-    def draw(self, name: str, status: int = 200, **values: Any) -> web.Response:
-        """Draw a template; `error.html` wants a `reason`."""
-        text = self._templates.get_template(name).render(values, status=status)
+    def draw(self, name: str, visitor: Visitor, status: int = 200, **values: Any) -> web.Response:
+        """Draw a template for somebody; `error.html` wants a `reason`."""
+        known = {"acts": visitor.role == "admin", "visitor": visitor, "here": "", "status": status}
+        text = self._templates.get_template(name).render(known | values)
         return web.Response(status=status, text=text, content_type="text/html")
+
+
+def _link(asked: Mapping[str, str], **changes: str) -> str:
+    """Return where the status page is with some of its filters changed and the others kept."""
+    kept = {name: value for name, value in {**asked, **changes}.items() if value}
+    return f"/?{urlencode(kept)}" if kept else "/"
 
 
 def _done(request: web.Request) -> str | None:

@@ -75,9 +75,9 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-def filters(request: web.Request, *names: str) -> dict[str, str]:
+def filters(query: Mapping[str, str], *names: str) -> dict[str, str]:
     """Return those of the named filters that the query gives."""
-    return {name: _text(name, value) for name in names if (value := request.query.get(name))}
+    return {name: _text(name, value) for name in names if (value := query.get(name))}
 
 
 def paging(query: Mapping[str, str], cursor: str, after: str = "after") -> tuple[int, str | None]:

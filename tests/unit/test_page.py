@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -11,39 +10,12 @@ from aiohttp.test_utils import make_mocked_request
 from bot.clock import age, readable
 from bot.domain import Batch, Done, Identity, Inbound, Operator, Released
 from bot.store.replies import Plan
-from bot.store.store import Store
-from bot.web.page import PARTS, TEMPLATES, Page
+from bot.web.guard import Visitor
+from bot.web.page import PARTS, TEMPLATES
 from bot.web.wire import prefers_html
 from tests.flow.listeners import NUMBER, a_store
 from tests.flow.people import fail, lease, refuse, wait
-
-ANA, BEA = "5215512345678", "5215587654321"
-
-
-class Drawn:
-    """A page and the reasons behind it."""
-
-    def __init__(self, store: Store) -> None:
-        self.store, self.reasons = store, dict[str, str]()
-        self._page = Page(store, self.reasons)
-
-    async def status(self, query: str = "") -> str:
-        """Draw the status page."""
-        return (await self._page.status(make_mocked_request("GET", f"/?{query}"))).text or ""
-
-    async def user(self, user: str = "u1") -> str:
-        """Draw the page of a user."""
-        request = make_mocked_request("GET", f"/users/{user}", match_info={"user_id": user})
-        return (await self._page.user(request)).text or ""
-
-    async def clear(self, user: str = "") -> str:
-        """Draw the question before messages are cancelled."""
-        names = {"user_id": user} if user else {}
-        return (await self._page.confirm_clear(make_mocked_request("GET", "/clear", match_info=names))).text or ""
-
-    def error(self, reason: str) -> str:
-        """Draw an error."""
-        return self._page.draw("error.html", 409, reason=reason).text or ""
+from tests.unit.drawn import ANA, BEA, HOSTILE, Drawn, Outline, headline
 
 
 @pytest.fixture
@@ -53,59 +25,30 @@ async def page(tmp_path: Path) -> AsyncIterator[Drawn]:
         yield Drawn(store)
 
 
-class Outline(HTMLParser):
-    """What a page holds: its words, its buttons with where they post to, its tags."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.words, self.buttons, self.tags = ("", list[tuple[str, str]](), list[tuple[str, dict[str, str | None]]]())
-        self._open: list[str] = []
-        self._action = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag."""
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "input", "br"}:
-            self._open.append(tag)
-        if tag == "form":
-            self._action = dict(attrs)["action"] or ""
-
-    def handle_endtag(self, tag: str) -> None:
-        """Check that tags close in order."""
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        """Note words and the labels of buttons."""
-        self.words += data
-        if self._open and self._open[-1] == "button":
-            self.buttons.append((data.strip(), self._action))
-
-
-def headline(html: str) -> str:
-    """Return the page's first heading."""
-    found = re.search("<h1>(.*?)</h1>", html, re.DOTALL)
-    assert found
-    return found[1]
-
-
 async def test_an_empty_queue_says_so(page: Drawn) -> None:
     """No empty tables: words that tell what would stand there."""
     html = await page.status()
-    assert headline(html) == "Answering"
-    for words in ("Nothing waits.", "Nobody has written yet", "Nothing failed."):
+    assert headline(html) == "Answering normally"
+    assert '<form class="filter"' in html
+    for words in (
+        "Nothing waits.",
+        "Nobody has written yet",
+        "No failures. Good.",
+        "The first minute is being counted.",
+    ):
         assert words in html
     assert "<table" not in html
 
 
 async def test_the_headline_tells_why_nothing_is_answered(page: Drawn) -> None:
-    """One reason stands in the headline, several in a list; times are readable."""
+    """The first of the reasons stands in the headline, several in a list; times are readable."""
     await page.store.pause(None, who=Operator("test"))
     html = await page.status()
-    assert re.fullmatch(r"Not answering: everything is paused since \d\d \w{3} [\d:]{8} UTC", headline(html))
+    assert re.fullmatch(r"Paused since \d\d:\d\d UTC", headline(html))
+    assert re.search(r"<title>Paused since \d\d:\d\d UTC · bot</title>", html)
     page.reasons["file"] = "the file can't be written: disk full"
     html = await page.status()
-    assert headline(html) == "Not answering"
+    assert headline(html) == "The file can&#39;t be written: disk full"
     assert "disk full" in html
     assert "everything is paused" in html
 
@@ -115,8 +58,8 @@ async def test_a_refusing_service_is_named_and_can_be_tried(page: Drawn) -> None
     await refuse(page.store)
     html = await page.status()
     outline = Outline(html)
-    said = r"Not answering: the model can&#39;t be used since \d\d \w{3} [\d:]{8} UTC: 401: Incorrect API key"
-    assert re.fullmatch(said, headline(html))
+    assert re.fullmatch(r"The model refuses our key since \d\d:\d\d UTC", headline(html))
+    assert re.search(r"the model can't be used since \d\d \w{3} [\d:]{8} UTC: 401: Incorrect API key", outline.words)
     assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC; bot check", outline.words)
     assert ("Try now", "/api/circuits/model/try") in outline.buttons
 
@@ -136,7 +79,8 @@ async def test_every_time_names_its_zone(page: Drawn) -> None:
     await wait(page.store, ANA, "waiting words")
     for html in (await page.status(), await page.user()):
         assert re.search(r"\d\d:\d\d:\d\d UTC", html)
-        assert not re.search(r"\d\d:\d\d:\d\d(?! UTC)", html)
+        assert not re.search(r"\d\d:\d\d:\d\d(?! UTC)", re.sub("<time.*?</time>", "", html))
+    assert re.search(r'<li class="day"[^>]*><span>\d\d \w{3}, UTC</span>', html)  # a conversation says it once a day
 
 
 async def test_users_and_failures_have_their_buttons(page: Drawn) -> None:
@@ -153,63 +97,106 @@ async def test_users_and_failures_have_their_buttons(page: Drawn) -> None:
         ("Retry all 2", "/api/failures/retry"),
         ("Pause everything", "/api/pause"),
     }
-    links = [attributes["href"] for tag, attributes in outline.tags if tag == "a"]
-    assert "/users/u1/clear" in links
-    assert "/users/u2/clear" not in links  # nothing waits there
     for words in ("hola?", "the model broke", "expired", f"+{ANA}", "Bea", "paused"):
         assert words in outline.words
 
 
-async def test_retry_all_does_not_promise_a_count_that_the_page_does_not_know(page: Drawn) -> None:
-    """Where more failures exist than are shown, the button says that it reaches further."""
+async def test_retry_all_says_how_many_it_means(page: Drawn) -> None:
+    """All that the filter finds, also those on further pages, without those that can't be retried."""
     for n in range(3):
         await fail(page.store, ANA, f"text {n}")
+    await fail(page.store, BEA, "hola", "another cause", name="Bea")
     outline = Outline(await page.status("limit=2"))
-    labels = [label for label, action in outline.buttons if action == "/api/failures/retry"]
-    assert labels == ["Retry every failure that can be, on this page and the others"]
+    assert ("Retry all 4", "/api/failures/retry") in outline.buttons
     assert "More failures" in outline.words
+    html = await page.status("cause=the+model+broke&failed=text&limit=2")
+    assert ("Retry all 3 found", "/api/failures/retry") in Outline(html).buttons
+    for name, value in (("cause", "the model broke"), ("search", "text")):
+        assert f'<input type="hidden" name="{name}" value="{value}">' in html
 
 
-async def test_a_page_of_a_list_leads_to_the_next_one_and_does_not_redraw_itself(page: Drawn) -> None:
-    """Who reads on must not be thrown back every five seconds."""
+async def test_failures_are_grouped_by_their_cause(page: Drawn) -> None:
+    """Most common first, with how many; each leads to its own, and the chosen one back to all."""
+    await fail(page.store, ANA, "one", "rare")
+    for text in ("two", "three"):
+        await fail(page.store, ANA, text, "common & <i>")
+    outline = Outline(await page.status("sort=recent"))
+    assert re.search(r"common & <i>\s*2.*rare\s*1", outline.words, re.DOTALL)
+    assert "/?sort=recent&cause=common+%26+%3Ci%3E#failures-title" in outline.links
+    chosen = Outline(await page.status("cause=rare&failures_after=9"))
+    assert "/#failures-title" in chosen.links
+    assert "two" not in chosen.words
+
+
+async def test_a_selection_posts_an_empty_id_too(page: Drawn) -> None:
+    """Otherwise a form with no box checked would name nothing, and nothing means all."""
+    one, two = await fail(page.store, ANA, "one"), await fail(page.store, ANA, "two")
+    html = await page.status()
+    form = re.search('<form id="selected".*?</form>', html, re.DOTALL)
+    assert form
+    assert '<input type="hidden" name="ids" value="">' in form[0]
+    boxes = [tag for name, tag in Outline(html).tags if name == "input" and tag.get("type") == "checkbox"]
+    assert [(box["value"], box["form"]) for box in boxes] == [(str(two), "selected"), (str(one), "selected")]
+
+
+async def test_users_are_filtered_and_sorted_and_the_form_remembers(page: Drawn) -> None:
+    """What was asked stands in the form and in the links to further pages; the other list's filter stays."""
+    for n in range(3):
+        await wait(page.store, f"521550000000{n}", "hola", name=f"user {n}")
+    await wait(page.store, BEA, "adiós", name="Bea")
+    html = await page.status("search=user&state=waiting&sort=recent&limit=2&cause=x")
+    outline = Outline(html)
+    assert "Bea" not in outline.words
+    assert 'name="search" value="user"' in html
+    assert '<option value="waiting" selected>' in html
+    assert '<input type="hidden" name="cause" value="x">' in html
+    (more,) = [link for link in outline.links if link and "&after=" in link]
+    assert more.startswith("/?search=user&state=waiting&sort=recent&limit=2&after=20")
+    assert more.endswith("&cause=x#users-title")
+    assert "Nobody like that." in await page.status("search=nobody")
+    assert "No such failure." in await page.status("failed=nothing")
+
+
+async def test_a_page_of_a_list_leads_to_the_next_one_and_back(page: Drawn) -> None:
+    """The note of a button isn't kept; no page loads itself anew: a script keeps it live, without one nothing jumps."""
     for n in range(3):
         await wait(page.store, f"521550000000{n}", "hola", name=f"user {n}")
     first = await page.status("limit=2&done=paused-1")
-    assert 'http-equiv="refresh"' in first
-    link = re.search(r'href="/\?([^"]*after=[^"]*)"', first)
-    assert link
-    query = link[1].replace("&amp;", "&")
-    assert "done" not in query
-    second = await page.status(query)
+    (more,) = [link for link in Outline(first).links if link and "after=" in link]
+    assert "done" not in more
+    second = await page.status(more.partition("?")[2].partition("#")[0])
     assert "user 0" in second
     assert "user 2" not in second
-    assert 'http-equiv="refresh"' not in second
-
-
-HOSTILE = '"><script>alert(1)</script>{{ 12345*9 }}\u202e'
+    assert "/?limit=2#users-title" in Outline(second).links
+    assert "http-equiv" not in first + second
 
 
 async def test_what_people_write_is_shown_and_not_obeyed(page: Drawn) -> None:
     """Names, messages and errors are strangers' texts."""
     await fail(page.store, ANA, HOSTILE, f"error {HOSTILE}", name=HOSTILE)
     await wait(page.store, ANA, HOSTILE, name=HOSTILE)
-    for html in (await page.status(), await page.user(), await page.clear("u1"), page.error(HOSTILE)):
+    pages = [await page.status(), await page.user(), await page.clear("u1"), page.error(HOSTILE), await page.message(1)]
+    for html in pages:
         assert "<script>alert" not in html
         assert "111105" not in html
         assert HOSTILE in Outline(html).words
 
 
-async def test_no_page_has_scripts_styles_or_anything_from_elsewhere(page: Drawn) -> None:
+async def test_no_page_has_inline_scripts_styles_or_anything_from_elsewhere(page: Drawn) -> None:
     """What the content policy forbids isn't there in the first place; tags close in order."""
     await fail(page.store, ANA, "hola")
     await refuse(page.store)
-    for html in (await page.status(), await page.user(), await page.clear(), page.error("x")):
+    pages = [await page.status(), await page.user(), await page.clear(), page.error("x"), await page.message(1)]
+    for html in [*pages, await page.audit()]:
         outline = Outline(html)
-        assert not {tag for tag, _ in outline.tags} & {"script", "style", "iframe", "img", "object"}
+        assert not {tag for tag, _ in outline.tags} & {"style", "iframe", "img", "object"}
+        scripts = [attributes for tag, attributes in outline.tags if tag == "script"]
+        assert scripts in ([], [{"src": "/static/live.js", "defer": None}])
+        assert "".join(re.findall("<script[^>]*>(.*?)</script>", html, re.DOTALL)) == ""
         for _, attributes in outline.tags:
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             for target in (attributes.get("href"), attributes.get("action")):
-                assert target is None or re.match("/[^/]|/$|data:,$|#failures$", target)
+                assert target is None or re.match("/[^/]|/$|data:,$|#(main|failures)$", target)
         assert ("html", {"lang": "en"}) in outline.tags
 
 
@@ -217,6 +204,10 @@ async def test_no_page_has_scripts_styles_or_anything_from_elsewhere(page: Drawn
     ("done", "told"),
     [
         ("retried-3", "back in the queue: 3"),
+        ("retried-17-1-0-0-0-0-0-0", "17 of 18 put back; 1 was answered meanwhile."),
+        ("retried-1-2-1-0-0-0-0-0", "1 of 4 put back; 2 were answered meanwhile; 1 was pending already."),
+        ("replied-1", "Messages on their way: 1."),
+        ("retried-0-2-0-0-0-0-1-1", "0 of 4 put back; 2 were answered meanwhile; 1 was too old"),
         ("paused-1", "Paused."),
         ("resumed-2-5", "skipped: 5"),
         ("cleared-1-4", "cancelled: 4"),
@@ -248,6 +239,73 @@ async def test_a_user_page_tells_what_waits_failed_and_was_said(page: Drawn) -> 
     for words in ("failing words", "answered words", "our words", "waiting words", "cancelled", "failed"):
         assert words in outline.words
     assert ("Retry", f"/api/messages/{failed}/retry") in outline.buttons
+    assert f"/messages/{failed}" in outline.links
+
+
+async def test_what_the_model_was_sent_is_shown(page: Drawn) -> None:
+    """Instructions, history and the message itself, with a way back to the person."""
+    await fail(page.store, ANA, "earlier words")
+    await wait(page.store, ANA, "these words")
+    outline = Outline(await page.message(2))
+    for words in ("Eres el asistente", "earlier words", "these words"):
+        assert words in outline.words
+    assert "/users/u1" in outline.links
+
+
+async def test_the_owner_may_write_while_whatsapp_lets_them(page: Drawn) -> None:
+    """After 24 hours the box stands there closed, and says why."""
+    await wait(page.store, ANA, "hola")
+    assert ("Send", "/api/users/u1/reply") in Outline(await page.user()).buttons
+    assert "disabled" not in await page.user()
+    await wait(page.store, BEA, "hola", minutes_ago=24 * 60 + 1)
+    html = await page.user("u2")
+    assert html.count(" disabled") == 2
+    assert "more than 24 hours old" in html
+
+
+async def test_long_texts_are_folded(page: Drawn) -> None:
+    """4,000 emojis take no screen after screen; the whole text is there."""
+    await wait(page.store, ANA, "🌵" * 4000)
+    html = await page.user()
+    assert "All 4,000 characters" in html
+    assert "🌵" * 4000 in html
+
+
+async def test_the_audit_says_who_did_what_to_whom_from_where(page: Drawn) -> None:
+    """Newest first, in words; nobody's act is left out, and an empty one says what would stand there."""
+    assert "Nobody has done anything yet" in await page.audit()
+    await wait(page.store, ANA, "one", "two")
+    await page.store.clear(1, who=Operator("api", "192.0.2.7"))
+    await page.store.pause(None, who=Operator("cli"))
+    found = re.findall("<tr>(<td>.*?)</tr>", (await page.audit()).replace("</td>", "</td> "), re.DOTALL)
+    rows = [" ".join(Outline(row).words.split()).partition(" UTC ")[2] for row in found]
+    assert rows == ["paused everybody – cli this machine", "cancelled what waited u1 2 api 192.0.2.7"]
+    assert "Older" in await page.audit("limit=1")
+
+
+async def test_a_reader_sees_no_buttons(page: Drawn) -> None:
+    """The server would refuse them; filters are no buttons."""
+    await fail(page.store, ANA, "failing")
+    await fail(page.store, ANA, "failing, too")
+    await wait(page.store, ANA, "one")
+    await refuse(page.store)
+    page.visitor = Visitor("reader", "127.0.0.1")
+    for html in (await page.status(), await page.user(), await page.clear("u1")):
+        outline = Outline(html)
+        assert {action for _, action in outline.buttons if action != "/"} <= {""}  # the one of live.js has no form
+        assert "checkbox" not in html
+        assert "/users/u1/clear" not in outline.links
+
+
+async def test_hidden_data_can_be_shown_by_who_may(page: Drawn) -> None:
+    """Numbers and texts are masked everywhere; one button shows a person's."""
+    await fail(page.store, ANA, "secret words", f"no answer for {ANA}")
+    page.visitor = Visitor("admin", "127.0.0.1", hides=True)
+    for html in (await page.status(), await page.user(), await page.message(1)):
+        assert ANA not in html
+        assert "secret" not in html
+    assert ("Show numbers and texts", "/api/users/u1/reveal") in Outline(await page.user()).buttons
+    assert not [link for link in Outline(await page.status()).links if link and "cause=" in link]
 
 
 async def test_a_user_known_by_a_business_scoped_id_alone_has_a_page(page: Drawn) -> None:
@@ -256,7 +314,7 @@ async def test_a_user_known_by_a_business_scoped_id_alone_has_a_page(page: Drawn
     await page.store.append(Batch((Inbound(NUMBER, "wamid.B", sender, "audio", "", "{}", None),)))
     assert "US.13491208655302741918" in await page.status()
     html = await page.user("US.13491208655302741918")
-    assert headline(html) == "u1"
+    assert headline(html) == "<bdi>u1</bdi>"
     assert "(audio)" in html
 
 
@@ -265,20 +323,20 @@ async def test_clearing_asks_first_and_counts_what_it_would_cancel(page: Drawn) 
     await wait(page.store, ANA, "one", "two")
     await wait(page.store, BEA, "three", name="Bea")
     await lease(page.store)
-    assert headline(await page.clear("u1")) == "Cancel 1 waiting message of Ana?"
+    assert headline(await page.clear("u1")) == "Cancel 1 waiting message of <bdi>Ana</bdi>?"
     assert headline(await page.clear()) == "Cancel 2 waiting messages of everybody?"
-    assert Outline(await page.clear("u1")).buttons == [("Cancel them", "/api/users/u1/clear")]
-    assert Outline(await page.clear()).buttons == [("Cancel them", "/api/clear")]
+    assert Outline(await page.clear("u1")).buttons == [("Cancel 1", "/api/users/u1/clear")]
+    assert Outline(await page.clear()).buttons == [("Cancel 2", "/api/clear")]
 
 
 async def test_who_is_paused_may_be_resumed_without_what_waits(page: Drawn) -> None:
     """Behind the same question: it can't be taken back either."""
     await wait(page.store, ANA, "one")
     await page.store.pause(1, who=Operator("test"))
-    assert "/api/users/u1/resume" in [action for _, action in Outline(await page.user("u1")).buttons]
-    assert ("Cancel them and resume", "/api/users/u1/resume") in Outline(await page.clear("u1")).buttons
+    assert ("Resume, answer 1", "/api/users/u1/resume") in Outline(await page.user("u1")).buttons
+    assert ("Cancel 1 and resume", "/api/users/u1/resume") in Outline(await page.clear("u1")).buttons
     await page.store.pause(None, who=Operator("test"))
-    assert ("Cancel them and resume", "/api/resume") in Outline(await page.clear()).buttons
+    assert ("Cancel 1 and resume", "/api/resume") in Outline(await page.clear()).buttons
 
 
 async def test_a_limit_that_paused_somebody_is_named(page: Drawn) -> None:
@@ -293,7 +351,8 @@ async def test_a_limit_that_paused_somebody_is_named(page: Drawn) -> None:
 def test_every_template_is_drawn_by_a_test_here() -> None:
     """Undefined values raise only when a template is drawn."""
     assert {path.name for path in TEMPLATES.glob("*.html")} == {
-        "base.html", "status.html", "user.html", "clear.html", "error.html",
+        "base.html", "status.html", "user.html", "clear.html", "error.html", "live.html", "drawing.html", "pieces.html",
+        "message.html", "audit.html", "signin.html",
     }  # fmt: skip
     assert {path.stem for path in (TEMPLATES / "parts").iterdir()} == {
         part for parts in PARTS.values() for part in parts

@@ -141,9 +141,9 @@ def test_failures_are_counted_by_cause_and_filtered(folder: Path) -> None:  # no
     assert re.findall(r"> (.*)", filtered) == ["text 1"]
     assert "     1  " not in filtered
     assert bot(folder, "failures", "--user", "u9").exit_code == 1
-    assert bot(folder, "retry", "--cause", "timeout").output == "2 of 2 put back.\n"
+    assert bot(folder, "retry", "--cause", "timeout").output == "Messages back in the queue: 2.\n"
     assert bot(folder, "failures", "--cause", "timeout").output == "Nothing failed.\n"
-    assert bot(folder, "retry", "--cause", "filter", "--all").output == "1 of 1 put back.\n"
+    assert bot(folder, "retry", "--cause", "filter", "--all").output == "Messages back in the queue: 1.\n"
 
 
 def test_tail_prints_the_last_lines_without_texts(day: Path) -> None:

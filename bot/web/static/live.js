@@ -1,0 +1,190 @@
+// Keeps a page live: the server draws its parts anew, this puts in what changed and leaves the rest alone, so that
+// focus, selection, what is typed, open details and scroll positions stay. Without it the page is complete, too.
+"use strict";
+
+const parts = document.querySelectorAll("[data-live]");
+const bar = document.getElementById("live");
+const told = bar.querySelector("[role=status]");
+const pause = bar.querySelector("button");
+const view = new URL(location.href);
+view.searchParams.delete("done");
+const address = "/events?view=" + encodeURIComponent(view.pathname + view.search);
+const LONGEST_WAIT = 30000;
+
+let source = null;
+let again = 0; // the timer of the next try
+let wait = 1000;
+let held = {}; // parts that came while the pointer was over something to press in theirs
+let mood = moodNow();
+
+// -- the connection
+
+function connect() {
+  clearTimeout(again);
+  source?.close();
+  source = new EventSource(address);
+  source.onopen = () => { wait = 1000; tell("", ""); };
+  source.addEventListener("parts", (event) => { hold(JSON.parse(event.data)); });
+  source.onerror = lost;
+}
+
+function disconnect() {
+  clearTimeout(again);
+  source?.close();
+  source = null;
+}
+
+// The browser tries again by itself where it can; where it gave up, the server said no.
+function lost() {
+  tell("lost", "Connection lost, trying again");
+  if (source.readyState !== EventSource.CLOSED) return;
+  clearTimeout(again);
+  again = setTimeout(ask, wait);
+  wait = Math.min(wait * 2, LONGEST_WAIT);
+}
+
+async function ask() {
+  let answer = {};
+  try {
+    answer = await fetch(view, { method: "HEAD", cache: "no-store", redirect: "manual" });
+  } catch {
+    // still gone
+  }
+  if (source === null) return; // paused meanwhile
+  if (answer.status === 401 || answer.type === "opaqueredirect") tell("out", "Signed out. ", "/signin", "Sign in");
+  else if (answer.status === 404) tell("out", "This page is gone. ", "/", "Status page");
+  else connect();
+}
+
+function tell(state, text, href, label) {
+  bar.dataset.state = state;
+  if (told.textContent === text + (label || "")) return;
+  told.textContent = text;
+  if (href) told.append(Object.assign(document.createElement("a"), { href, textContent: label }));
+}
+
+// -- pausing, and being looked at
+
+function paused() {
+  return pause.getAttribute("aria-pressed") === "true";
+}
+
+pause.addEventListener("click", () => {
+  pause.setAttribute("aria-pressed", String(!paused()));
+  if (paused()) { disconnect(); tell("paused", "Paused: this page stays as it is"); } else connect();
+});
+// A page that nobody sees needs no connection: a browser has six to one server, and a phone a battery.
+document.addEventListener("visibilitychange", () => {
+  if (paused()) return;
+  if (document.hidden) disconnect(); else connect();
+});
+window.addEventListener("online", () => { if (!paused() && !document.hidden) connect(); });
+window.addEventListener("pageshow", (event) => { if (event.persisted && !paused()) connect(); });
+window.addEventListener("pagehide", disconnect);
+
+// -- putting in what changed
+
+// Nothing moves away under a pointer that is about to press it. (A finger leaves no pointer behind.)
+const HOVERS = matchMedia("(hover: hover)").matches;
+const PRESSED = ":is(a, button, summary, label, input, textarea, select):hover";
+
+function hold(changed) {
+  Object.assign(held, changed);
+  put();
+}
+
+function put() {
+  if (!Object.keys(held).length) return;
+  const topOf = (element) => element.getBoundingClientRect().top;
+  const anchor = [...document.querySelectorAll("[data-live], [data-key]")].find((element) => topOf(element) >= 0);
+  const before = anchor && topOf(anchor);
+  const focused = document.activeElement;
+  for (const part of parts) {
+    if (!(part.id in held) || (HOVERS && part.querySelector(PRESSED)) || selecting(part)) continue;
+    const fresh = document.createElement("template");
+    fresh.innerHTML = held[part.id];
+    delete held[part.id];
+    children(part, fresh.content);
+  }
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+  const moved = anchor?.isConnected ? topOf(anchor) - before : 0;
+  if (moved && scrollY > 0) scrollBy({ top: moved, behavior: "instant" });
+  announce();
+}
+
+for (const what of ["pointerout", "selectionchange"]) document.addEventListener(what, () => setTimeout(put, 200));
+
+function selecting(part) {
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.rangeCount > 0 && selection.getRangeAt(0).intersectsNode(part);
+}
+
+// Two nodes are the same thing where their kind and their key are.
+function alike(one, other) {
+  if (one.nodeName !== other.nodeName || one.nodeType !== other.nodeType) return false;
+  return one.nodeType !== Node.ELEMENT_NODE || (key(one) === key(other) && one.id === other.id);
+}
+
+const key = (node) => node.dataset?.key;
+
+function children(old, fresh) {
+  const coming = new Set([...fresh.children].map(key));
+  for (const child of [...old.children]) if (key(child) && !coming.has(key(child))) child.remove();
+  const known = new Map([...old.children].filter(key).map((child) => [key(child), child]));
+  let at = old.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const same = key(next) ? known.get(key(next)) : at && !key(at) && alike(at, next) ? at : null;
+    if (!same || !alike(same, next)) {
+      old.insertBefore(next, at);
+      continue;
+    }
+    // What stays where it is isn't moved: that would cost it focus and scroll position.
+    while (at && at !== same && !key(at)) at = drop(at);
+    if (same === at) at = at.nextSibling; else old.insertBefore(same, at);
+    become(same, next);
+  }
+  while (at) at = drop(at);
+}
+
+function drop(node) {
+  const following = node.nextSibling;
+  node.remove();
+  return following;
+}
+
+function become(old, fresh) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  if (old.isEqualNode(fresh)) return;
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !mine(old, name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value && !mine(old, name)) old.setAttribute(name, value);
+  }
+  children(old, fresh);
+}
+
+// What the person opened, checked or typed is theirs.
+function mine(element, name) {
+  return (element.tagName === "DETAILS" && name === "open") || (name === "value" && element === document.activeElement);
+}
+
+function moodNow() {
+  return document.querySelector("[data-title]")?.className;
+}
+
+// The title follows; a screen reader hears of it when it gets better or worse, not at each figure.
+function announce() {
+  const header = document.querySelector("[data-title]");
+  if (!header) return;
+  document.title = header.dataset.title;
+  if (moodNow() === mood) return;
+  mood = moodNow();
+  document.getElementById("news").textContent = header.dataset.title;
+}
+
+bar.hidden = false;
+if (!document.hidden) connect();

@@ -1,0 +1,58 @@
+"""Debian's Chromium before a daemon that is a process of its own, or the reason why there is none."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from bot.emulator import Emulator
+from tests.browser.afternoon import fill
+from tests.process import rig
+from tests.process.harness import Bot
+
+MISSING = "Chromium is missing: make browser-deps (as root: apt-get install chromium)"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Start a browser with a profile of its own; without Chromium skip the test, but fail it where CI=true."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield started
+        await started.close()
+
+
+@pytest.fixture
+async def emu() -> AsyncIterator[Emulator]:
+    """Run the emulator."""
+    async with rig.emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def bot(tmp_path: Path, emu: Emulator) -> AsyncIterator[Bot]:
+    """Give a configured bot that is not started."""
+    async with rig.configured(tmp_path / "bot", emu) as made:
+        yield made
+
+
+@pytest.fixture
+async def afternoon(bot: Bot, emu: Emulator) -> Bot:
+    """Start a bot in the middle of a busy afternoon that stands still: the model takes its time."""
+    emu.settings.model_delay_seconds = 3600
+    bot.configure(queue={"concurrency": 2}, openai={"price_input_per_million": 0.25, "price_output_per_million": 2.0})
+    await fill(bot.database, emu.settings.phone_number_id)
+    await bot.start()
+    return bot
