@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
 from bot.errors import BadValue, NotFound
-from bot.store import failures, people, trends
+from bot.store import events, failures, people, trends
 from bot.store.asked import Instructions, asked
 from bot.store.db import Database
 from bot.store.failures import Failing
@@ -157,6 +157,10 @@ class Insights:
     async def changes(self) -> int:
         """Return a number that is another one once anybody has written to the file."""
         return await self._query(lambda db, _: int(db.execute("PRAGMA data_version").fetchone()[0]))
+
+    async def events(self, position: events.Position, last: int = 0) -> tuple[list[Row], events.Position]:
+        """Return what happened since a position, as events.behind does."""
+        return await self._read(lambda db: events.behind(db, position, last))
 
     async def circuits(self) -> list[Row]:
         """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""
