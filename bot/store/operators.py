@@ -1,4 +1,4 @@
-"""What operators do: retry, pause, resume, clear, probe. The same few statements for page, API, terminal and tests.
+"""What operators do: retry, pause, resume, clear, probe, write. The same few statements for all who do them.
 
 Functions of a connection, to be run inside a write; each leaves a row in `audit`.
 """
@@ -13,6 +13,7 @@ from bot.domain import Operator
 from bot.errors import NotFound, WrongState
 
 WINDOW = timedelta(hours=24)
+CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"
 _RETRYABLE = """state = 'failed' AND (error IS NOT 'expired' OR EXISTS
   (SELECT 1 FROM users u WHERE u.id = outbox.user_id AND u.last_message_at > :window))"""
 
@@ -32,7 +33,7 @@ def retry(db: sqlite3.Connection, ids: Sequence[int] | None, now: datetime, who:
     which = "" if wanted is None else "AND id IN (SELECT value FROM json_each(:ids))"
     retried = db.execute(f"UPDATE outbox SET state = 'pending' WHERE {_RETRYABLE} {which}", values).rowcount
     if wanted is not None and retried < len(wanted):
-        raise WrongState("the message expired: WhatsApp lets nothing be sent 24 hours after the person's last message")
+        raise WrongState(f"the message expired: {CLOSED}")
     if retried:
         _audit(db, now, who, "retry", None, retried)
     return retried
@@ -85,6 +86,22 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: Operat
     if cursor.rowcount:
         _audit(db, now, who, "try", None, None)
     return cursor.rowcount == 1
+
+
+def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: datetime, who: Operator) -> int:
+    """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState."""
+    _concerned(db, user_id)
+    values = {"user": user_id, "bodies": json.dumps(bodies), "now": stamp(now), "window": stamp(now - WINDOW)}
+    planned = db.execute(
+        """INSERT INTO replies (user_id, part, kind, body, state, callback_id, planned_at)
+           SELECT u.id, key + 1, 'human', value, 'planned', lower(hex(randomblob(12))), :now
+             FROM json_each(:bodies) CROSS JOIN users u ON u.id = :user AND u.last_message_at > :window""",
+        values,
+    ).rowcount
+    if not planned:
+        raise WrongState(CLOSED)
+    _audit(db, now, who, "reply", user_id, planned)
+    return planned
 
 
 def _cancel(

@@ -63,7 +63,7 @@ SELECT lead.id, u.noticed_at, u.limited_at,
              ORDER BY finished_at DESC, id DESC LIMIT :messages)),
        (SELECT json_group_array(json_array(planned_at, body)) FROM
            (SELECT planned_at, body FROM replies WHERE user_id = u.id AND kind = 'human' AND state = 'sent'
-             ORDER BY planned_at DESC LIMIT :messages))
+             ORDER BY planned_at DESC, id DESC LIMIT :messages))
   FROM json_each(:leads) CROSS JOIN outbox lead ON lead.id = value CROSS JOIN users u ON u.id = lead.user_id"""
 
 
@@ -91,7 +91,7 @@ def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now
 def _standing(row: tuple[Any, ...], most_messages: int, most_characters: int) -> Standing:
     noticed, limited = (parse_stamp(text) if text else None for text in row[1:3])
     (hour, day), messages, owners = (json.loads(text) for text in row[3:])
-    spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in owners]
+    spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in reversed(owners)]
     for id_, at, body, answer in messages:
         spoken.append((at, id_, 0, Utterance("user", body)))
         spoken.append((at, id_, 1, Utterance("assistant", "\n\n".join(answer))))

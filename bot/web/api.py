@@ -14,6 +14,7 @@ from bot.errors import WrongState
 from bot.store.store import Store
 from bot.web import wire
 from bot.web.public import alive
+from bot.whatsapp.split import split
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,7 @@ class Api:
             web.post("/api/failures/retry", self.retry),
             web.post("/api/{verb:pause|resume|clear}", self.steer),
             web.post("/api/users/{user_id}/{verb:pause|resume|clear}", self.steer),
+            web.post("/api/users/{user_id}/reply", self.reply),
             web.post("/api/circuits/{service:graph|model}/try", self.try_circuit),
             web.get("/healthz", alive),
             web.get("/readyz", self.readyz),
@@ -60,6 +62,12 @@ class Api:
             return self._done(request, "resumed", about, users=users, messages=messages)
         users, messages = await self._store.clear(user_id, who=who)
         return self._done(request, "cleared", about, users=users, messages=messages)
+
+    async def reply(self, request: web.Request) -> web.Response:
+        """Write to a person as the number, as the owner oneself: `{"text"}`."""
+        user_id = await self._store.insights.find_user(request.match_info["user_id"])
+        planned = await self._store.say(user_id, split(await wire.wanted_text(request)), _who(request))
+        return self._done(request, "replied", {"user": f"u{user_id}"}, replies=planned)
 
     async def try_circuit(self, request: web.Request) -> web.Response:
         """Let the next message probe a service whose circuit is open."""

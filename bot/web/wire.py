@@ -7,6 +7,8 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from bot.whatsapp import clean
+
 ID = "[0-9]{1,18}"
 USERS_CURSOR, FAILURES_CURSOR = f"{ID}-{ID}", ID  # as the store's insights make them
 LIMITS = {str(limit): limit for limit in range(1, 501)}
@@ -29,6 +31,15 @@ async def wants_skip(request: web.Request) -> bool:
     if waiting not in (None, "answer", "skip", ["answer"], ["skip"]):
         raise web.HTTPBadRequest(reason='waiting must be "answer" or "skip"')
     return waiting in ("skip", ["skip"])
+
+
+async def wanted_text(request: web.Request) -> str:
+    """Return the `text` of the body: something, of at most 16,384 characters."""
+    given = await _field(request, "text")
+    given = given[0] if isinstance(given, list) and len(given) == 1 else given
+    if not isinstance(given, str) or not given.strip() or len(given) > clean.TEXT_LIMIT:
+        raise web.HTTPBadRequest(reason=f"text must be a text of 1 to {clean.TEXT_LIMIT} characters")
+    return clean.text(given)
 
 
 async def _field(request: web.Request, known: str) -> Any:
