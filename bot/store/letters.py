@@ -15,7 +15,7 @@ _WAITING = "outbox_id IS NULL AND state IN ('planned', 'sending')"
 _DUE = f"""
 SELECT r.user_id, coalesce(u.last_message_at, '') <= :window, {PART_COLUMNS}
   FROM replies r JOIN users u ON u.id = r.user_id
- WHERE r.id IN (SELECT min(id) FROM replies WHERE {_WAITING} GROUP BY user_id)
+ WHERE r.id IN (SELECT min(id) FROM replies INDEXED BY replies_letters WHERE {_WAITING} GROUP BY user_id)
    AND coalesce(r.not_before_at, '') <= :now
  ORDER BY coalesce(r.not_before_at, r.planned_at), r.id LIMIT :most"""
 # Beside the probes of the turns, not instead: it may be the letter that WhatsApp refuses.
