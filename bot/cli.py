@@ -114,7 +114,7 @@ def retry(path: Path, ids: tuple[int, ...], *, every: bool) -> None:
     if bool(ids) == every:
         raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), or --all.")
     retried = _on_store(load(path), lambda store, _: store.retry(None if every else ids, who=WHO))
-    click.echo(f"{retried}." if retried.skipped else f"Messages back in the queue: {retried.retried}.")
+    click.echo(f"{retried}." if retried.why else f"Messages back in the queue: {retried.retried}.")
 
 
 @_command
