@@ -157,7 +157,7 @@ class _Scribe:
             wave, wait = abs(30 - minute), self._dice.randint(200, 900)  # most half an hour ago, and now
             answered = 14 + wave // 2 + self._dice.randint(0, 6)
             row = {
-                "depth": min(abs(15 - minute), abs(45 - minute)) + 12 + self._dice.randint(0, 4),
+                "depth": min(abs(15 - minute), abs(45 - minute)) + 6 + self._dice.randint(0, 4),
                 "arrived": answered,
                 "answered": answered,
             }
