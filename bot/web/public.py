@@ -70,10 +70,10 @@ class _Webhook:
         started = perf_counter()
         try:
             body = await self._read(request)
-            secret = self.whatsapp.app_secret.get_secret_value().encode()
+            number, secret = self.whatsapp.phone_number_id, self.whatsapp.app_secret.get_secret_value().encode()
             if not signature.valid(secret, body, request.headers.get("X-Hub-Signature-256")):
                 raise web.HTTPUnauthorized(reason="missing or wrong X-Hub-Signature-256")
-            batch = translate(parse(body), phone_number_id=self.whatsapp.phone_number_id)
+            batch = translate(parse(body), phone_number_id=number, waba_id=self.whatsapp.waba_id)
             appended = await self.store.append(batch)
         except web.HTTPException as error:
             return self._refuse(started, error.status, error.reason)

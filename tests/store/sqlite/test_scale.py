@@ -186,6 +186,10 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "the headline": (nothing, lambda at: at.store.headline()),
     "the last hour": (nothing, lambda at: at.store.insights.trends()),
     "a minute": (lambda at: at.store.note_minute(), lambda at: at.store.note_minute()),
+    "signs": (nothing, lambda at: at.store.insights.signs(phone(at.last))),
+    "warnings": (nothing, lambda at: at.store.insights.warnings()),
+    "alerts": (nothing, lambda at: at.store.insights.alerts()),
+    "keep alerts": (nothing, lambda at: at.store.keep_alerts([("depth", "Many.", "2026", None)])),
 }
 
 
