@@ -177,6 +177,5 @@ class _Scribe:
                 last_attempt=0,
             )
         self._insert("usage", day=f"{self._now:%Y-%m-%d}", answers=1204, input_tokens=611_350, output_tokens=70_220)
-        self._insert(
-            "warnings", at=self._at(7200), kind="phone_number_quality_update", text="the number's quality is now YELLOW"
-        )
+        warning = {"kind": "phone_number_quality_update", "text": "the number's quality is now YELLOW", "grave": 0}
+        self._insert("warnings", at=self._at(7200), received_at=self._at(7199), **warning)
