@@ -109,8 +109,10 @@ async def test_the_days_cost_is_shown_against_its_limit(tmp_path: Path) -> None:
 
 async def test_whatsapps_warnings_are_shown_as_they_came(still: Drawn) -> None:
     """With their time, escaped as everything else."""
-    values = ("2026-11-24T10:41:07.123Z", "account_update", f"Banned {HOSTILE}")
-    await still.store._db.write(lambda db: db.execute("INSERT INTO warnings (at, kind, text) VALUES (?, ?, ?)", values))
+    at = "2026-11-24T10:41:07.123Z"
+    values = (at, "account_update", f"Banned {HOSTILE}", at)
+    insert = "INSERT INTO warnings (at, kind, text, grave, received_at) VALUES (?, ?, ?, 1, ?)"
+    await still.store._db.write(lambda db: db.execute(insert, values))
     html = await still.status()
     assert "24 Nov 10:41:07 UTC" in html
     assert f"Banned {HOSTILE}" in Outline(html).words
