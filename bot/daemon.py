@@ -16,12 +16,15 @@ import structlog
 from aiohttp import web
 
 from bot import logs
+from bot.alerts import Alerts, Channels
 from bot.bell import Bell
 from bot.clock import Clock
 from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
 from bot.janitor import keep_house, note_minutes, tell_reasons
+from bot.letters import MOST, Letters
+from bot.metrics import Metrics
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
 from bot.store.inbox import Door
@@ -47,7 +50,7 @@ class Daemon:
     """The whole bot in one object: `async with running(config)` serves until the block ends."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None, handler: Handler | None = None) -> None:
-        self._config, self._clock, self._handler = config, clock or Clock(), handler
+        self._config, self._clock, self._handler, self._metrics = config, clock or Clock(), handler, Metrics()
         self.reasons = {"start": "starting"}  # why messages can't be answered that only the process knows
         self.insights: Insights
         self.broken: asyncio.Future[str]  # the file can't be used any more: why
@@ -73,17 +76,30 @@ class Daemon:
             handler = self._handler or _openai_handler(config, self._clock)
             stack.push_async_callback(handler.close)
 
-            public_side = public_app(config.whatsapp, store=store, bell=bell)
+            public_side = public_app(config.whatsapp, store=store, bell=bell, metrics=self._metrics)
             admin_side = admin_app(
-                store=store, bell=bell, reasons=self.reasons, guard=Guard(config.admin), openai=config.openai
+                store=store,
+                bell=bell,
+                reasons=self.reasons,
+                guard=Guard(config.admin),
+                openai=config.openai,
+                metrics=self._metrics,
             )
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             sender = self._sender(store, graph, deaf=await store.listening())
             turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
-            scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
-            housework = keep_house(store, self._clock, config.store.keep_days, sender, graph)
-            for work in (housework, note_minutes(store, self._clock), tell_reasons(store, self._clock)):
+            scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency, self._metrics)
+            letters = Letters(store, sender, graph, self._clock, config.queue.backoff_base_seconds)
+            side_tasks = (
+                keep_house(store, self._clock, config.store.keep_days, sender, graph),
+                note_minutes(store, self._clock),
+                tell_reasons(store, self._clock),
+                Alerts(store, Channels(config, self._clock, session, graph, sender.limit, store)).run(),
+                letters.go_round(),
+                self._metrics.watch_loop(),
+            )
+            for work in side_tasks:
                 await stack.enter_async_context(_owned(work))
             scheduler.start()
             del self.reasons["start"]
@@ -96,7 +112,7 @@ class Daemon:
                 self.reasons["stop"] = "stopping"
                 notify("STOPPING=1")
                 log.info("draining", seconds=config.queue.drain_seconds)
-                await scheduler.drain(config.queue.drain_seconds)
+                await asyncio.gather(*(work.drain(config.queue.drain_seconds) for work in (scheduler, letters)))
 
     async def _open_store(self) -> Store:
         config, limits = self._config, self._config.limits
@@ -108,13 +124,14 @@ class Daemon:
             budget=Budget.of(config),
             pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
             discreet=config.admin.privacy == "masked",
+            committed=self._metrics.committed,
         )
 
     def _sender(self, store: Store, graph: GraphClient, *, deaf: bool) -> Sender:
         clock, whatsapp = self._clock, self._config.whatsapp
         waits, now = (whatsapp.confirm_seconds, whatsapp.confirm_after_downtime_seconds), clock.now()
         limit, confirmation = NumberLimit(whatsapp.sends_per_second, now), Confirmation(*waits, now, deaf)
-        return Sender(store, graph, clock, limit, confirmation)
+        return Sender(store, graph, clock, limit, confirmation, self._metrics)
 
 
 def run(config: Config) -> int:
@@ -160,8 +177,9 @@ def _openai_handler(config: Config, clock: Clock) -> Handler:
 
 
 def _session(concurrency: int) -> aiohttp.ClientSession:
-    # A send, a read mark and a probe for each turn: none waits for a connection and looks like a dead service.
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * concurrency + 2, keepalive_timeout=30))
+    # A send and a read mark for each turn, letters, probes: none waits for a connection and looks like a dead service.
+    limit = 2 * concurrency + MOST + 2
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=30))
 
 
 def _listen(section: str, host: str, port: int) -> socket.socket:

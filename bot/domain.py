@@ -87,6 +87,16 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountWarning:
+    """What WhatsApp told about the account, its number or a template, in words; `grave`: the owner should look."""
+
+    kind: str
+    text: str
+    grave: bool
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """All that one webhook POST held, for one transaction. `remarks` are short texts worth a log line: skipped
     parts, value-level errors, account alerts; they hold no message text and no full number."""
@@ -96,6 +106,7 @@ class Batch:
     identity_changes: tuple[IdentityChange, ...] = ()
     echoes: tuple[Echo, ...] = ()
     remarks: tuple[str, ...] = ()
+    warnings: tuple[AccountWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +166,18 @@ class Lease:
     last_message_at: datetime
     parts: tuple[Part, ...] = ()
     probes: tuple[Service, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A part of what the owner writes to a user oneself: it answers no message, so no lease stands for it.
+
+    `late`: by our clock the user's last message is over 24 hours old.
+    """
+
+    user_id: int
+    part: Part
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bot.bell import Bell
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
+from bot.domain import Appended, Batch, Lease, Letter, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
-from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, trends, turns
+from bot.store import claims, inbox, letters, migrate, operators, outbox, replies, statuses, trends, turns
 from bot.store.damage import touch
 from bot.store.db import Database
 from bot.store.failures import Failing, Retried
 from bot.store.headline import Headline
 from bot.store.insights import Insights
+from bot.store.rows import insert
 
 T = TypeVar("T")
 WEBHOOK_PATIENCE_SECONDS = 5.0
@@ -34,6 +36,7 @@ class Store:
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
         discreet: bool = False,
+        committed: Callable[[int, float], None] | None = None,
     ) -> None:
         self._db, self._clock, self._door = database, clock, door or inbox.Door()
         self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
@@ -42,8 +45,11 @@ class Store:
         self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
+        if committed:
+            database.watch(committed)
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
         self.insights = Insights(database, clock, self._budget, discreet=discreet)
+        self.said = Bell()  # rung when the owner wrote to somebody
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
@@ -73,20 +79,33 @@ class Store:
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file tells; nothing: they can."""
+        return list((await self.named_reasons()).values())
+
+    async def named_reasons(self) -> dict[str, str]:
+        """Return the reasons by a name: write, read, and those of `insights`."""
         try:
-            return self._troubles() + await self.insights.reasons()
+            return self._troubles() | await self.insights.named_reasons()
         except StoreError as error:
-            return [*self._troubles(), f"the file can't be read: {error}"]
+            return self._troubles() | {"read": f"the file can't be read: {error}"}
 
     async def headline(self, known: Sequence[str] = ()) -> Headline:
         """Say in one sentence how it goes; `known` is what only the process knows, like "starting"."""
         try:
-            return await self.insights.headline([*known, *self._troubles()])
+            return await self.insights.headline([*known, *self._troubles().values()])
         except StoreError as error:
             return Headline(f"The file can't be read: {error}", "bad")
 
-    def _troubles(self) -> list[str]:
-        return [f"the file can't be written: {self.trouble}"] if self.trouble else []
+    def _troubles(self) -> dict[str, str]:
+        return {"write": f"the file can't be written: {self.trouble}"} if self.trouble else {}
+
+    async def keep_alerts(self, alerts: Sequence[Sequence[Any]]) -> None:
+        """Store the alerts that are raised (name, text, raised_at, told_at) and no others. Raises StoreUnavailable."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM alerts")
+            insert(db, "alerts (name, text, raised_at, told_at)", alerts)
+
+        await self._db.write(work, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
@@ -134,14 +153,14 @@ class Store:
         """
         return await self._db.keep_together(self._plan_all, plan)
 
-    async def begin_send(self, lease: Lease, part: Part, receipt: Receipt | None = None) -> replies.Admission:
+    async def begin_send(self, lease: Lease | Letter, part: Part, receipt: Receipt | None = None) -> replies.Admission:
         """Mark a part as being sent, and record the receipt of the one before it."""
-        now = self._clock.now()
+        now, token = self._clock.now(), lease.token if isinstance(lease, Lease) else None
 
         def work(db: sqlite3.Connection) -> replies.Admission:
             if receipt is not None:
                 statuses.record_sent(db, [receipt], stamp(now), self._overtaken)
-            return replies.begin_send(db, part.id, lease.token, self._pair_limit, now)
+            return replies.begin_send(db, part, token, self._pair_limit, now)
 
         return await self._db.keep(work)
 
@@ -153,6 +172,22 @@ class Store:
     async def refuse_part(self, part: Part, error: str, *, final: bool) -> None:
         """Store that a send was refused: the part is planned again, or failed for good."""
         await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
+
+    async def say(self, user_id: int, bodies: Sequence[str], who: Operator) -> int:
+        """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState."""
+        planned = await self._act(lambda db, now: operators.say(db, user_id, bodies, now, who))
+        self.said.ring()
+        return planned
+
+    async def letters(self, most: int) -> Sequence[Letter]:
+        """Return what the owner wrote and is due: one letter of a person, those under way included."""
+        now = self._clock.now()
+        return await self._db.read(lambda db: letters.due(db, most, now))
+
+    async def settle_letter(self, letter: Letter, outcome: Outcome) -> None:
+        """Store what came of a letter's try."""
+        now = self._clock.now()
+        await self._db.keep(lambda db: letters.settle(db, letter, outcome, now, self._overtaken))
 
     async def standing(self, message_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
         """Return what a message's user had already, and their newest utterances, oldest first, within both bounds."""

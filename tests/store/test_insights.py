@@ -61,6 +61,7 @@ async def test_a_user_is_shown_with_all_that_is_known(desk: Desk) -> None:
         "failed": 0,
         "ready_at": "2026-11-24T10:00:00.001Z",
         "last_message_at": "2026-11-24T10:00:05.000Z",
+        "reachable": True,
     }
 
 
