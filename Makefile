@@ -9,10 +9,10 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser-deps proxy-deps fmt bench crash faults file-faults model fuzz soak lock clean
+.PHONY: help setup run test browser-deps proxy-deps monitoring-deps fmt bench crash faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv from the locked requirements (nothing to do when they are unchanged)
 
@@ -39,6 +39,10 @@ browser-deps: ## install Debian's Chromium for tests/browser (by apt-get, with s
 proxy-deps: ## install Caddy, nginx and openssl for tests/process/test_proxies.py (by apt-get, as above)
 	@which caddy nginx openssl >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
 		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends caddy nginx openssl'
+
+monitoring-deps: ## install Debian's Prometheus for tests/monitoring (by apt-get, with sudo where you aren't root)
+	@which prometheus promtool >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
+		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends prometheus'
 
 fmt: setup ## sort imports, fix what can be fixed, format
 	@$(BIN)/ruff check --fix .

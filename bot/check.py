@@ -1,16 +1,23 @@
-"""`bot check --online`: ask WhatsApp, our own address and the model service; say in words what each answer means."""
+"""`bot check --online` and `--alerts`: try WhatsApp, our own address, the model service and the channels of alerts.
+
+What each answer means is said in words.
+"""
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
 from pydantic import SecretStr
 
-from bot.clock import Clock
+from bot.alerts import WORDS, Alert, Channels, Undelivered, Way
+from bot.clock import Clock, stamp
 from bot.config import Config, OpenAI, WhatsApp
 from bot.domain import Message, Question
-from bot.errors import Kind, ServiceError
+from bot.errors import Kind, ServiceError, StartError, StoreError
 from bot.model.handler import OpenAIHandler
+from bot.sender import NumberLimit
+from bot.store.store import Store
 from bot.whatsapp.client import GraphClient
 
 TIMEOUT = aiohttp.ClientTimeout(total=15)
@@ -20,6 +27,7 @@ NO_NUMBER = "No such number for this token: copy the phone number ID (not the ph
 NO_ANSWER = "WhatsApp gave no usable answer: look at the network and at whatsapp.base_url."
 WRONG_SECRET = "The app secret is another app's: mend BOT_WHATSAPP__APP_SECRET or set whatsapp.appsecret_proof = false."
 WRONG_CLOCK = "This machine's clock is over 5 minutes off WhatsApp's: set it (timedatectl), then restart the bot."
+NO_CHANNEL = "No test alert was sent: set whatsapp_to, webhook_url or ntfy_url under [alerts]."
 UNSIGNED = "The app wants each call signed: set whatsapp.appsecret_proof = true."
 GRAPH_CODES = {"190": NO_TOKEN, "": NO_ANSWER, "33": NO_NUMBER, "100": NO_NUMBER, "803": NO_NUMBER}
 GRAPH_CODES |= dict.fromkeys(["3", "10", "131005", *map(str, range(200, 300))], NO_RIGHT)
@@ -84,6 +92,28 @@ async def _check_subscription(waba_id: str, graph: GraphClient) -> Finding:
         return Finding(False, f"No app is subscribed to the {account}, so no message will ever arrive: {mend}.")
     names = ", ".join(str(app.get("name") or app.get("id") or "?") for app in apps)
     return Finding(True, f"Webhooks of the {account} go to: {names}. Your app must be among them.")
+
+
+async def check_alerts(config: Config) -> list[Finding]:
+    """Send a test by each channel of [alerts]."""
+    clock, store = Clock(), None
+    with suppress(StartError):  # before its first start the bot knows nobody
+        store = await Store.open_existing(config.store.path, clock=clock)
+    async with aiohttp.ClientSession() as session:
+        graph, limit = GraphClient(session, config.whatsapp, clock), NumberLimit(0, clock.now())
+        ways = Channels(config, clock, session, graph, limit, store).ways()
+        findings = [await _try(name, way, stamp(clock.now())) for name, way in ways.items()]
+    if store:
+        await store.close()
+    return findings or [Finding(None, NO_CHANNEL)]
+
+
+async def _try(name: str, way: Way, now: str) -> Finding:
+    try:
+        how = await way(Alert("test", WORDS["test"], now, now))
+        return Finding(True, f"A test alert went out by {name} ({how}): look whether it arrived.")
+    except (Undelivered, ServiceError, StoreError) as error:
+        return Finding(False, f"No test alert went out by {name}: {error}.")
 
 
 async def check_public(public_url: str, verify_token: SecretStr, session: aiohttp.ClientSession) -> Finding:

@@ -76,15 +76,17 @@ def demo(model: str) -> None:
 @main.command()
 @configured
 @click.option("--online", is_flag=True, help="Also ask WhatsApp, server.public_url and the model service.")
-def check(path: Path, *, online: bool) -> None:
+@click.option("--alerts", is_flag=True, help="Also send a test alert by each channel of [alerts].")
+def check(path: Path, *, online: bool, alerts: bool) -> None:
     """Say every mistake in the configuration at once; with --online, whether accounts and public_url work."""
     config = load(path, to_run=True)
     click.echo(f"{path} is fine.")
-    if online:
-        from bot.check import check_online
+    if online or alerts:
+        from bot.check import check_alerts, check_online
 
         logs.configure(level="critical")
-        findings = asyncio.run(check_online(config))
+        findings = asyncio.run(check_online(config)) if online else []
+        findings += asyncio.run(check_alerts(config)) if alerts else []
         for finding in findings:
             click.echo(f"{MARKS[finding.good]}  {finding.text}")
         sys.exit(1 if False in [finding.good for finding in findings] else 0)

@@ -16,12 +16,14 @@ import structlog
 from aiohttp import web
 
 from bot import logs
+from bot.alerts import Alerts, Channels
 from bot.bell import Bell
 from bot.clock import Clock
 from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
 from bot.janitor import keep_house, note_minutes, tell_reasons
+from bot.metrics import Metrics
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
 from bot.store.inbox import Door
@@ -47,7 +49,7 @@ class Daemon:
     """The whole bot in one object: `async with running(config)` serves until the block ends."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None, handler: Handler | None = None) -> None:
-        self._config, self._clock, self._handler = config, clock or Clock(), handler
+        self._config, self._clock, self._handler, self._metrics = config, clock or Clock(), handler, Metrics()
         self.reasons = {"start": "starting"}  # why messages can't be answered that only the process knows
         self.insights: Insights
         self.broken: asyncio.Future[str]  # the file can't be used any more: why
@@ -73,17 +75,28 @@ class Daemon:
             handler = self._handler or _openai_handler(config, self._clock)
             stack.push_async_callback(handler.close)
 
-            public_side = public_app(config.whatsapp, store=store, bell=bell)
+            public_side = public_app(config.whatsapp, store=store, bell=bell, metrics=self._metrics)
             admin_side = admin_app(
-                store=store, bell=bell, reasons=self.reasons, guard=Guard(config.admin), openai=config.openai
+                store=store,
+                bell=bell,
+                reasons=self.reasons,
+                guard=Guard(config.admin),
+                openai=config.openai,
+                metrics=self._metrics,
             )
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             sender = self._sender(store, graph, deaf=await store.listening())
             turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
-            scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency)
-            housework = keep_house(store, self._clock, config.store.keep_days, sender, graph)
-            for work in (housework, note_minutes(store, self._clock), tell_reasons(store, self._clock)):
+            scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency, self._metrics)
+            side_tasks = (
+                keep_house(store, self._clock, config.store.keep_days, sender, graph),
+                note_minutes(store, self._clock),
+                tell_reasons(store, self._clock),
+                Alerts(store, Channels(config, self._clock, session, graph, sender.limit, store)).run(),
+                self._metrics.watch_loop(),
+            )
+            for work in side_tasks:
                 await stack.enter_async_context(_owned(work))
             scheduler.start()
             del self.reasons["start"]
@@ -108,13 +121,14 @@ class Daemon:
             budget=Budget.of(config),
             pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
             discreet=config.admin.privacy == "masked",
+            committed=self._metrics.committed,
         )
 
     def _sender(self, store: Store, graph: GraphClient, *, deaf: bool) -> Sender:
         clock, whatsapp = self._clock, self._config.whatsapp
         waits, now = (whatsapp.confirm_seconds, whatsapp.confirm_after_downtime_seconds), clock.now()
         limit, confirmation = NumberLimit(whatsapp.sends_per_second, now), Confirmation(*waits, now, deaf)
-        return Sender(store, graph, clock, limit, confirmation)
+        return Sender(store, graph, clock, limit, confirmation, self._metrics)
 
 
 def run(config: Config) -> int:

@@ -4,8 +4,7 @@ Times are aware datetimes in UTC. Ids of people are our own integers (u17 outsid
 NULs and lone surrogates before they become one of these values (bot/whatsapp sees to it).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -21,33 +20,6 @@ class Operator:
 
     name: str
     address: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failing:
-    """Which failures are meant: by their error, whatever their person is known by, and words; empty fields mean all."""
-
-    cause: str = ""
-    user: str = ""
-    search: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """What a retry by hand put back, and why others were left: words like "was answered meanwhile", and how many."""
-
-    retried: int
-    why: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def skipped(self) -> int:
-        """How many were left as they are."""
-        return sum(self.why.values())
-
-    def __str__(self) -> str:
-        """Say it: `17 of 18 put back; 1 was answered meanwhile`."""
-        left = (f"; {count} {why if count == 1 else why.replace('was', 'were', 1)}" for why, count in self.why.items())
-        return f"{self.retried} of {self.retried + self.skipped} put back{''.join(left)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +87,16 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountWarning:
+    """What WhatsApp told about the account, its number or a template, in words; `grave`: the owner should look."""
+
+    kind: str
+    text: str
+    grave: bool
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """All that one webhook POST held, for one transaction. `remarks` are short texts worth a log line: skipped
     parts, value-level errors, account alerts; they hold no message text and no full number."""
@@ -124,6 +106,7 @@ class Batch:
     identity_changes: tuple[IdentityChange, ...] = ()
     echoes: tuple[Echo, ...] = ()
     remarks: tuple[str, ...] = ()
+    warnings: tuple[AccountWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ from bot.bell import Bell
 from bot.clock import Clock, ms_since
 from bot.domain import Done, Failed, Lease, Outcome, Released, Retry
 from bot.errors import StoreUnavailable
+from bot.metrics import Metrics
 from bot.store.replies import LeaseLost
 from bot.store.store import Store
 
 log = structlog.get_logger(__name__)
+Run = Callable[[Lease], Awaitable[Outcome]]
 BREAKS_MOST = 5
 GIVE_BACK_SECONDS = 1.0
 LOOK_SECONDS = 1.0  # a hand edit rings no bell
@@ -26,10 +28,10 @@ class Scheduler:
     """Run up to `concurrency` turns at once; a slot that ends claims the next head in the transaction that ends it."""
 
     def __init__(
-        self, store: Store, run_turn: Callable[[Lease], Awaitable[Outcome]], bell: Bell, clock: Clock, concurrency: int
+        self, store: Store, run_turn: Run, bell: Bell, clock: Clock, concurrency: int, metrics: Metrics | None = None
     ) -> None:
         self._store, self._run_turn, self._bell, self._clock = store, run_turn, bell, clock
-        self._concurrency = concurrency
+        self._concurrency, self._metrics = concurrency, metrics or Metrics()
         self._slots: set[asyncio.Task[Outcome]] = set()
         self._turning: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -119,6 +121,7 @@ class Scheduler:
             log.exception("turn broke", user=f"u{lease.user_id}", message=lease.messages[0].id)
             defect = "an error inside the bot, see its log"
             outcome = Retry(2.0**lease.attempts, defect) if lease.attempts < BREAKS_MOST else Failed(defect, attempts=1)
+        self._metrics.turn(lease, outcome, self._clock.now(), time.perf_counter() - began)
         error = getattr(outcome, "error", None) or None
         line = log.warning if error else log.info
         line(

@@ -10,6 +10,7 @@ import structlog
 from bot.clock import Clock, ms_since
 from bot.domain import Done, Failed, InDoubt, Lease, Outcome, Part, Receipt, Released
 from bot.errors import Kind, ServiceError
+from bot.metrics import Metrics
 from bot.store.replies import Admission, Permit, Settled, Wait
 from bot.store.store import DEAF_SECONDS, Store
 from bot.whatsapp.client import GraphClient
@@ -75,10 +76,16 @@ class Sender:
     """Deliver a lease's parts in order; the next goes after the previous one's 200."""
 
     def __init__(
-        self, store: Store, graph: GraphClient, clock: Clock, limit: NumberLimit, confirmation: Confirmation
+        self,
+        store: Store,
+        graph: GraphClient,
+        clock: Clock,
+        limit: NumberLimit,
+        confirmation: Confirmation,
+        metrics: Metrics,
     ) -> None:
         self._store, self._graph, self._clock = store, graph, clock
-        self.limit, self.confirmation = limit, confirmation
+        self.limit, self.confirmation, self.metrics = limit, confirmation, metrics
 
     async def deliver(self, lease: Lease, parts: Sequence[Part], begun: Admission | None = None) -> Outcome:
         """Send what is not decided yet; `begun` is the first part's admission, where it was asked for already.
@@ -147,6 +154,8 @@ class Sender:
             await self._store.refuse_part(part, error.reason, final=error.kind in FINAL)
             raise
         finally:
+            self.metrics.count("sends", outcome, code or "")
+            self.metrics.observe("send_seconds", time.perf_counter() - began)
             log.info(
                 "send", user=f"u{lease.user_id}", message=lease.messages[0].id, part=part.number, kind=part.kind,
                 outcome=outcome, code=code, ms=ms_since(began),

@@ -44,6 +44,8 @@ class Turn:
         try:
             return await self._answer(lease)
         except ServiceError as error:
+            if error.service == "model":
+                self._sender.metrics.count("model_calls", error.kind.name.lower())
             return await self._outcome_of(error, lease)
 
     async def _answer(self, lease: Lease) -> Outcome:
@@ -88,6 +90,7 @@ class Turn:
         began = time.perf_counter()
         async with self._typing(lease):
             answer = await self._ask(question, lease.user_id)
+            self._sender.metrics.answered(answer, time.perf_counter() - began)
         bodies = [part for text in answer.parts for part in split(to_whatsapp(text))]
         spent = ms_since(began)
         return await self._say(Plan(lease, "answer", bodies, answer=answer, duration_ms=spent))

@@ -22,10 +22,12 @@ CREATE TABLE minutes (
 
 CREATE TABLE warnings (
   -- What WhatsApp told about the account and the number: quality, limits, bans, templates. Nothing of messages.
-  id   INTEGER PRIMARY KEY,
-  at   TEXT NOT NULL,
-  kind TEXT NOT NULL,  -- the webhook's field, like account_update
-  text TEXT NOT NULL   -- in words, without numbers of people
+  id          INTEGER PRIMARY KEY,
+  at          TEXT NOT NULL,     -- by WhatsApp's own clock
+  kind        TEXT NOT NULL,     -- the webhook's field, like account_update
+  text        TEXT NOT NULL,     -- in words, without numbers of people
+  grave       INTEGER NOT NULL,  -- 1: an alert goes out; 0: good to know
+  received_at TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX warnings_once ON warnings (kind, text, at);
 
@@ -34,7 +36,7 @@ CREATE TABLE alerts (
   name      TEXT PRIMARY KEY,  -- backlog_age, depth, failures, circuit_model…
   text      TEXT NOT NULL,
   raised_at TEXT NOT NULL,
-  told_at   TEXT               -- when somebody could last be told; NULL: not yet
+  told_at   TEXT               -- when what was last told could be told to somebody; NULL: nothing could yet
 ) STRICT, WITHOUT ROWID;
 
 -- What failed, for lists by cause: these are written when something fails, never for the other messages.
@@ -109,6 +111,36 @@ SELECT o.id, o.body, o.user_id, o.phone_number_id, u.name,
             FROM attempts a WHERE a.outbox_id = o.id AND a.stage IN ('model', 'turn')
            ORDER BY a.stage, a.id DESC LIMIT 1), '')), o.finished_at)) AS asked_at
   FROM outbox o JOIN users u ON u.id = o.user_id;
+CREATE VIEW gauges AS
+-- What GET /metrics tells of the queue, by the names it has there (behind a colon: the label).
+SELECT control.depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:pending",
+       (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:leased",
+       (SELECT count(*) FROM users WHERE depth > 0) AS queue_users,
+       (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed_messages,
+       (SELECT unixepoch(received_at) FROM outbox WHERE id = (SELECT max(id) FROM outbox)) AS newest_message_timestamp_seconds,
+       (SELECT state = 'open' FROM circuits WHERE service = 'graph') AS "circuit_open:graph",
+       (SELECT state = 'open' FROM circuits WHERE service = 'model') AS "circuit_open:model",
+       control.paused_at IS NOT NULL AS paused
+  FROM control;
+
+CREATE INDEX users_stopped ON users (paused_by) WHERE paused_at IS NOT NULL;
+CREATE VIEW signs AS
+-- What alerts are made of; each figure costs the same with a million rows as with ten.
+SELECT c.depth,
+       (SELECT o.received_at FROM outbox o CROSS JOIN users u ON u.id = o.user_id
+         WHERE o.finished_at IS NULL AND u.paused_at IS NULL
+         ORDER BY o.received_at LIMIT 1) AS waiting_since,                               -- the oldest that isn't paused
+       (WITH tried AS (
+          SELECT o.state, max(a.id) AS last
+            FROM (SELECT id, outbox_id FROM attempts ORDER BY id DESC LIMIT 200) a JOIN outbox o ON o.id = a.outbox_id
+           WHERE o.state IN ('done', 'failed') GROUP BY o.id)
+        SELECT count(*) FROM tried
+         WHERE state = 'failed' AND last > coalesce((SELECT max(last) FROM tried WHERE state = 'done'), 0)
+       ) AS failed_in_a_row,
+       (SELECT count(*) FROM users WHERE paused_at IS NOT NULL AND paused_by = 'limit_per_hour') AS limited,
+       (SELECT received_at FROM outbox ORDER BY id DESC LIMIT 1) AS heard_at,            -- the newest message of anybody
+       (SELECT state = 'open' FROM circuits WHERE service = 'graph') AS graph_open
+  FROM control c;
 
 -- For people with the sqlite3 CLI: the views of 0001, explained, and one for what happens as it happens.
 DROP VIEW queue_depth;

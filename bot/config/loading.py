@@ -69,7 +69,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
 
 def missing_to_run(config: Config) -> tuple[str, ...]:
     """Return a line for each thing that `bot run` wants beyond a configuration without mistakes."""
-    wanted = ["whatsapp.phone_number_id", *(key for key in SECRETS if not key.startswith("admin."))]
+    wanted = ["whatsapp.phone_number_id", *(key for key in SECRETS if not key.startswith(("admin.", "alerts.")))]
     return tuple(f"{key} is missing; {_how_to_set(key)}" for key in wanted if not attrgetter(key)(config))
 
 
@@ -194,6 +194,8 @@ def _contradictions(config: Config) -> Iterator[str]:
     if config.limits.cost_per_day and not openai.price_input_per_million + openai.price_output_per_million:
         fix = "set openai.price_input_per_million and openai.price_output_per_million"
         yield f"limits.cost_per_day limits nothing while both prices are 0; {fix}"
+    if config.alerts.whatsapp_template and not config.alerts.whatsapp_to:
+        yield f"alerts.whatsapp_template is sent to nobody; {_how_to_set('alerts.whatsapp_to')}"
 
 
 def _resolve_paths(config: Config, folder: Path, problems: list[str]) -> Config:

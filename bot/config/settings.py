@@ -42,6 +42,9 @@ _http = _shape(f"(https?://{_REST})/*", "must be an address that starts with htt
 _https = _shape(
     f"(?:(https://{_REST})(?:/webhook)?/*)?", "must be empty or start with https:// (Meta wants it), without user and ?"
 )
+_hook = _shape(
+    r"(?:https?://[^\s/?#@]+(?:[/?][^\s#]*)?)?", "must be empty or an address that starts with https:// or http://"
+)
 _sqlite = _shape(r"sqlite:///[^?#\0]*[^?#\0/]", "must be sqlite:/// and the path of a file (redis:// not yet)")
 Host = Annotated[str, _shape(r"[\w.-]+|[\da-fA-F]*:[\w.]*:[\w:.%]*", "must be a host name or address, without port")]
 MetaId = Annotated[str, _shape("[0-9]*", "must be the id that Meta shows, digits only (not the number)")]
@@ -160,6 +163,24 @@ class Limits(_Section):  # what it may cost; prefixes of numbers are digits, wit
     deny: tuple[Prefix, ...] = Field((), examples=[("34600111222",)])
 
 
+class Alerts(_Section):  # what the owner is told, and where; 0 turns a limit off
+    backlog_age_seconds: Seconds = 600
+    depth: Limit = 1000
+    failures_in_a_row: int = Field(5, ge=0, le=20)  # of the last 200 attempts
+    disk_free_mb: Limit = 500
+    no_webhook_hours: float = Field(0, ge=0, le=8760)
+    remind_after_seconds: float = Field(14_400, ge=0, le=2_592_000)
+    whatsapp_to: Annotated[str, _shape(r"(?:\+?([0-9]{7,15}))?", "must be empty or a number, country first")] = Field(
+        "", examples=["34600111222"]
+    )
+    whatsapp_template: Annotated[str, _shape("[a-z0-9_]{0,512}", "must be the name of a template")] = ""
+    whatsapp_template_language: Annotated[str, _shape("[a-z]{2,3}(?:_[A-Z]{2})?", "must be like es or es_MX")] = "en"
+    webhook_url: Annotated[str, _hook] = Field("", examples=["https://example.com/alerts"])
+    webhook_token: SecretStr = SecretStr("")
+    ntfy_url: Annotated[str, _hook] = Field("", examples=["https://ntfy.sh/a-topic-nobody-guesses"])
+    ntfy_token: SecretStr = SecretStr("")
+
+
 class Replies(_Section):  # what users read where the model has no say
     error: ReplyText = "Lo siento, ocurrió un error al procesar tu mensaje. Por favor intenta de nuevo."
     unsupported: ReplyText = "Lo siento, todavía no puedo leer este tipo de mensaje. ¿Me lo puedes escribir?"
@@ -176,6 +197,7 @@ class Config(_Section):
     openai: OpenAI = OpenAI()
     queue: Queue = Queue()
     limits: Limits = Limits()
+    alerts: Alerts = Alerts()
     replies: Replies = Replies()
 
     @property

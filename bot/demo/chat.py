@@ -57,6 +57,7 @@ def chat_app(emulator: Emulator, status_url: str, *, real_model: bool = False) -
             web.post("/burst", page.burst),
             web.post("/fail", page.fail),
             web.post("/redeliver", page.redeliver),
+            web.post("/warn", page.warn),
             web.static("/static", STATIC),
         ]
     )
@@ -134,6 +135,11 @@ class _Page:
         except ValueError as nothing:
             raise web.HTTPConflict(text=str(nothing)) from None
         return web.json_response({"status": status})
+
+    async def warn(self, request: web.Request) -> web.Response:
+        """Tell what WhatsApp tells where people block or report a number."""
+        self._emulator.deliveries.spawn(self._emulator.warn("phone_number_quality_update", event="FLAGGED"))
+        return web.json_response({})
 
     def _deliver(self, asked: Any, build: Callable[..., payloads.Json], content: dict[str, Any]) -> None:
         payload = self._emulator.compose([(self._customer(asked), build, content)])

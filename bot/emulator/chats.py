@@ -100,6 +100,10 @@ class Chats:
             return self.add(Customer(address, user_id=address))
         raise ValueError(f"{address!r} is neither a phone nor a business-scoped user id")
 
+    def last_wrote(self, customer: Customer) -> float:
+        """Give the Unix seconds of somebody's newest message; 0 where there is none."""
+        return max((one.at for one in self.bubbles[customer.key].values() if one.direction == "in"), default=0.0)
+
     def put(self, bubble: Bubble) -> None:
         """Show a message in its chat."""
         self._keep(bubble)

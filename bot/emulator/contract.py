@@ -1,4 +1,4 @@
-"""Refuse what Meta refuses in POST /messages: texts, and read marks with or without a typing indicator.
+"""Refuse what Meta refuses in POST /messages: texts, templates, and read marks with or without a typing indicator.
 
 The rules are those of Meta's published schema (v23.0) with its allOf merged, plus `recipient`,
 `biz_opaque_callback_data` and `typing_indicator`, which it lacks.
@@ -12,35 +12,47 @@ from bot.emulator.graph_errors import GraphError
 
 BODY_LIMIT = 4096
 CALLBACK_DATA_LIMIT = 512
+PARAMETER_LIMIT = 1024
 
 _BSUID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{4,24}")
 _WAMID = re.compile(r"wamid\..+")
 
 _T = TypeVar("_T")
-_NAMES: dict[type, str] = {str: "a string", bool: "a boolean", dict: "an object"}
+_NAMES: dict[type, str] = {str: "a string", bool: "a boolean", dict: "an object", list: "a list"}
 
 
 def check_send(body: dict[str, Any]) -> None:
-    """Check a text to one person. Raises GraphError (100, 131008, 131009, 131051) with the parameter at fault."""
+    """Check a text or a template to one person. Raises GraphError with the parameter at fault."""
     _product(body)
-    keys = {
-        "messaging_product",
-        "recipient_type",
-        "to",
-        "recipient",
-        "type",
-        "text",
-        "context",
-        "biz_opaque_callback_data",
-    }
-    _no_other_keys(body, keys, "")
     kind = _required(body, "type", str)
-    if kind != "text":
+    if kind not in ("text", "template"):
         raise GraphError(131051, f"Message type {kind!r} is not supported by this emulator.")
+    keys = {"messaging_product", "recipient_type", "to", "recipient", "type", "context", "biz_opaque_callback_data"}
+    _no_other_keys(body, keys | {kind}, "")
     if _required(body, "recipient_type", str) not in ("individual", "group"):
         raise _invalid("recipient_type", "must be one of {individual, group}")
     _recipient(body)
+    _template(body) if kind == "template" else _text(body)
+    context = _optional(body, "context", dict)
+    if context is not None:
+        _optional(context, "message_id", str)
+    callback = _optional(body, "biz_opaque_callback_data", str)
+    if callback is not None and len(callback) > CALLBACK_DATA_LIMIT:
+        raise GraphError(100, f"Param biz_opaque_callback_data must be at most {CALLBACK_DATA_LIMIT} characters long.")
+
+
+def words_of(body: dict[str, Any]) -> str:
+    """Give what a person will read of a send that may be wrong: the text, or what fills a template in."""
+    try:
+        if body.get("type") == "template":
+            return str(body["template"]["components"][0]["parameters"][0]["text"])
+        return str(body["text"].get("body", ""))
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return ""
+
+
+def _text(body: dict[str, Any]) -> None:
     text = _required(body, "text", dict)
     _no_other_keys(text, {"body", "preview_url"}, "text")
     words = _required(text, "body", str, "text.body")
@@ -49,12 +61,23 @@ def check_send(body: dict[str, Any]) -> None:
     if len(words) > BODY_LIMIT:
         raise GraphError(100, f"Param text['body'] must be at most {BODY_LIMIT} characters long.")
     _optional(text, "preview_url", bool)
-    context = _optional(body, "context", dict)
-    if context is not None:
-        _optional(context, "message_id", str)
-    callback = _optional(body, "biz_opaque_callback_data", str)
-    if callback is not None and len(callback) > CALLBACK_DATA_LIMIT:
-        raise GraphError(100, f"Param biz_opaque_callback_data must be at most {CALLBACK_DATA_LIMIT} characters long.")
+
+
+def _template(body: dict[str, Any]) -> None:
+    """Check a template whose body has one parameter, the only kind there is here."""
+    template = _required(body, "template", dict)
+    _no_other_keys(template, {"name", "language", "components"}, "template")
+    _required(template, "name", str, "template.name")
+    _required(_required(template, "language", dict, "template.language"), "code", str, "template.language.code")
+    match _optional(template, "components", list):
+        case [{"type": "body", "parameters": [{"type": "text"} as given]}]:
+            words = _required(given, "text", str)
+        case _:
+            raise GraphError(132000, "body: number of localizable_params does not match the expected number (1)")
+    if re.search(r"[\n\t]| {5}", words):
+        raise GraphError(100, "Param text cannot have new-line/tab characters or more than 4 consecutive spaces")
+    if not 0 < len(words) <= PARAMETER_LIMIT:
+        raise GraphError(132005, f"Translated text must have 1 to {PARAMETER_LIMIT} characters")
 
 
 def check_read(body: dict[str, Any], known: Callable[[str], bool]) -> None:

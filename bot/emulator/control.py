@@ -35,6 +35,7 @@ class Control:
             "burst": self._burst,
             "redeliver": self._redeliver,
             "webhook": self._webhook,
+            "warn": self._warn,
             "script": self._script,
             "hurry": self._hurry,
         }
@@ -120,6 +121,11 @@ class Control:
     async def _webhook(self, request: web.Request) -> web.Response:
         """Sign and post whatever JSON came, once."""
         return web.json_response({"status": await self._emulator.deliveries.post(await request.json())})
+
+    async def _warn(self, request: web.Request) -> web.Response:
+        """Tell something of the account: `field`, and what stands in its `value`."""
+        asked = await _object(request)
+        return web.json_response(await self._emulator.warn(asked["field"], **asked.get("value", {})))
 
     async def _script(self, request: web.Request) -> web.Response:
         """Append `steps` to what the model says next: strings, or faults as objects."""

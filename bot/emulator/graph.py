@@ -6,13 +6,14 @@ import hashlib
 import hmac
 import json
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiohttp import hdrs, web
 
 from bot.emulator import contract
-from bot.emulator.chats import Bubble, Chats
+from bot.emulator.chats import Bubble, Chats, Customer
 from bot.emulator.delivery import Deliveries
 from bot.emulator.faults import SILENT, TRANSPORT, Fault, Faults, enact, pause
 from bot.emulator.graph_errors import GraphError, unknown_object
@@ -71,10 +72,9 @@ class GraphApi:
             return await self._call(request, "graph.read", lambda entry: self._read(body, entry), body, members)
         address = str(body.get("to") or body.get("recipient") or "")  # with both, `to` wins
         customer = self._chats.find(address)
-        text = body.get("text")
         members = {
             "user": customer.key if customer else address.removeprefix("+"),
-            "text": str(text.get("body", "")) if isinstance(text, dict) else "",
+            "text": contract.words_of(body),
             "callback_data": str(body.get("biz_opaque_callback_data", "")),
         }
         return await self._call(request, "graph.send", lambda entry: self._send(body, entry), body, members)
@@ -83,6 +83,7 @@ class GraphApi:
         contract.check_send(body)
         address = body.get("to") or body["recipient"]
         customer = self._chats.meet(address)
+        self._check_window(body, customer)
         entry.user, entry.wamid, entry.accepted = customer.key, new_wamid(), True
         quotes = body.get("context", {}).get("message_id", "")
         self._chats.put(Bubble(entry.wamid, customer.key, "out", entry.text, quotes=quotes))
@@ -92,6 +93,17 @@ class GraphApi:
         else:
             contact = {"input": address, "user_id": address}
         return {"messaging_product": "whatsapp", "contacts": [contact], "messages": [{"id": entry.wamid}]}
+
+    def _check_window(self, body: Json, customer: Customer) -> None:
+        """Let free text go out only so long after the customer's last message, and templates that there are."""
+        hours, templates = self._settings.window_hours, self._settings.templates
+        if body["type"] == "template":
+            name, language = body["template"]["name"], body["template"]["language"]["code"]
+            if f"{name}/{language}" not in templates:
+                raise GraphError(132001, f"template name ({name}) does not exist in {language}")
+        elif hours and self._chats.last_wrote(customer) < time.time() - 3600 * hours:
+            text = "Message failed to send because more than 24 hours have passed since the customer last replied"
+            raise GraphError(131047, text)
 
     async def _read(self, body: Json, entry: Entry) -> Json:
         def known(wamid: str) -> bool:

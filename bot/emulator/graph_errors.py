@@ -49,6 +49,10 @@ CATALOGUE: dict[int, tuple[int, str]] = {
     131057: (500, "Business Account is in maintenance mode"),
     131062: (400, "Business-scoped user id is not supported for this message"),
     131064: (403, "Template sending limit reached"),
+    132000: (400, "Number of parameters does not match the expected number of params"),
+    132001: (404, "Template name does not exist in the translation"),
+    132005: (400, "Translated text too long"),
+    132015: (400, "Template is paused"),
     133010: (400, "Phone number not registered"),
     135000: (400, "Generic user error"),
 }

@@ -203,6 +203,16 @@ def webhook(
     return {"object": "whatsapp_business_account", "entry": [{"id": waba_id, "changes": [change]}]}
 
 
+def account_webhook(
+    field: str, value: Json, *, waba_id: str = WABA_ID, timestamp: int | None = None, display_phone_number: str = ""
+) -> Json:
+    """Build what Meta tells of the account, e.g. `("phone_number_quality_update", {"event": "FLAGGED"})`."""
+    number = {"display_phone_number": display_phone_number} if display_phone_number else {}
+    stamp = int(time.time()) if timestamp is None else timestamp
+    entry = {"id": waba_id, "time": stamp, "changes": [{"value": {**number, **value}, "field": field}]}
+    return {"object": "whatsapp_business_account", "entry": [entry]}
+
+
 def encode(payload: Any) -> bytes:
     r"""Write JSON as Meta does: compact, non-ASCII as \uXXXX and / as \/ (which no re-encoding gives back)."""
     return json.dumps(payload, separators=(",", ":")).replace("/", "\\/").encode("ascii")

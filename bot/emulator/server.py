@@ -144,6 +144,12 @@ class Emulator:
             which = found or self._last(which)
         return await self.deliveries.post(which.payload)
 
+    async def warn(self, field: str, **value: Any) -> payloads.Json:
+        """Tell something of the account, e.g. `warn("security", event="PIN_CHANGED")`. Returns the webhook."""
+        payload = payloads.account_webhook(field, value, waba_id=self.settings.waba_id)
+        await self.deliveries.deliver(payload)
+        return payload
+
     def compose(self, messages: Iterable[tuple[Who, Callable[..., payloads.Json], dict[str, Any]]]) -> payloads.Json:
         """Build one webhook from (customer, builder, content) and show its messages; deliver it yourself."""
         built, contacts = [], {}

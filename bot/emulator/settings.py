@@ -41,6 +41,10 @@ class Settings:
         bool, "refuse calls without appsecret_proof; one with a wrong proof is refused always"
     ] = False
     check_read_ids: Annotated[bool, "refuse to mark a message read that nobody wrote"] = False
+    window_hours: Annotated[float, "refuse a text to somebody who hasn't written for so long (131047); 0: never"] = 0.0
+    templates: Annotated[tuple[str, ...], "approved templates, each as name/language, with one parameter"] = (
+        "alert/en",
+    )
     clock_offset_seconds: Annotated[float, "how far the Date header is ahead of the time"] = 0.0
     statuses: Annotated[StatusPlan, "which status webhooks follow a send: fields of StatusPlan"] = field(
         default_factory=StatusPlan

@@ -71,6 +71,10 @@ class Database:
         """Why the last write failed, in words; None: all is well."""
         return self._writes.trouble
 
+    def watch(self, committed: Callable[[int, float], None]) -> None:
+        """Tell of each transaction that writes: how many calls it served, and its seconds."""
+        self._writes.ran = committed
+
     async def write(self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float = math.inf) -> T:
         """Run `work` in a transaction and return its result once that is on disk.
 
@@ -129,6 +133,7 @@ class _Lane:
         self._wake = asyncio.Event()
         self._closes_at = math.inf
         self._task = asyncio.create_task(self._loop(), name=f"store-{verb}")
+        self.ran: Callable[[int, float], None] = lambda calls, seconds: None
         self.closing = False
         self.trouble: str | None = None
 
@@ -145,8 +150,7 @@ class _Lane:
 
     async def close(self) -> None:
         """Finish what was handed over."""
-        self.closing = True
-        self._closes_at = asyncio.get_running_loop().time() + CLOSING_PATIENCE_SECONDS
+        self.closing, self._closes_at = True, asyncio.get_running_loop().time() + CLOSING_PATIENCE_SECONDS
         self._wake.set()
         await self._task
 
@@ -160,7 +164,7 @@ class _Lane:
             halve = now() - idle_since > self._halve_after
             while self._jobs:
                 batch = [self._jobs.popleft() for _ in range(-(-len(self._jobs) // (1 + halve)))]
-                halve = False
+                halve, began = False, now()
                 if self.trouble and self._verb == "write":
                     batch.append(_Job(_each, touch, asyncio.Future(), 0.0))
                     batch[-1].done.cancel()  # nobody waits for it
@@ -174,7 +178,7 @@ class _Lane:
                     waiting = []
                     for job in batch:
                         job.outcome = (False, error)
-                self._resolve(batch[: len(batch) - len(waiting)])
+                self._resolve(batch[: len(batch) - len(waiting)], now() - began)
                 if waiting:
                     self._tell(LOCKED)
                     self._jobs.extendleft(reversed(self._still_patient(waiting)))
@@ -182,8 +186,7 @@ class _Lane:
                 return
 
     def _still_patient(self, batch: list[_Job]) -> list[_Job]:
-        now = asyncio.get_running_loop().time()
-        patient = []
+        now, patient = asyncio.get_running_loop().time(), []
         for job in batch:
             if now >= min(job.give_up_at, self._closes_at):
                 _set(job.done, False, StoreUnavailable(LOCKED))
@@ -191,7 +194,7 @@ class _Lane:
                 patient.append(job)
         return patient
 
-    def _resolve(self, batch: list[_Job]) -> None:
+    def _resolve(self, batch: list[_Job], seconds: float) -> None:
         if not batch:
             return
         trouble: StoreUnavailable | None = None
@@ -203,6 +206,8 @@ class _Lane:
                 trouble = value
             _set(job.done, well, value)
         self._tell(str(trouble) if trouble else None)
+        if trouble is None:
+            self.ran(len(batch), seconds)
         if isinstance(trouble, Broken):
             _set(self._broken, True, str(trouble))
 

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from bot.clock import stamp
-from bot.domain import Appended, Batch, Echo, IdentityChange, Inbound
+from bot.domain import AccountWarning, Appended, Batch, Echo, IdentityChange, Inbound
 from bot.errors import StoreFull
 from bot.store import edits, statuses
 from bot.store.rows import insert, select
@@ -66,6 +66,8 @@ class _Arrival:
         """Take in what a webhook held, besides its statuses."""
         for echo in batch.echoes:
             self._store_echo(echo)
+        for warning in batch.warnings:
+            self._store_warning(warning)
         users: dict[int, None] = {}
         new, full = 0, False
         changes = sorted(batch.identity_changes, key=_when, reverse=True)
@@ -137,6 +139,16 @@ class _Arrival:
             """INSERT INTO replies (user_id, part, kind, type, body, state, wamid, planned_at, sent_at)
                SELECT ?, 1, 'human', ?, ?, 'sent', ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM replies WHERE wamid = ?)""",
             (user.id, echo.type, echo.body, echo.wamid, sent_at, sent_at, echo.wamid),
+        )
+
+    def _store_warning(self, warning: AccountWarning) -> None:
+        """Keep what WhatsApp tells of the account: within an hour, and without a time within a week, only once."""
+        at, days = (stamp(warning.at), 1 / 24) if warning.at else (self._now, 7)
+        self._db.execute(
+            """INSERT OR IGNORE INTO warnings (kind, text, grave, at, received_at) SELECT ?1, ?2, ?3, ?4, ?5
+                WHERE NOT EXISTS (SELECT 1 FROM warnings
+                                   WHERE kind = ?1 AND text = ?2 AND abs(julianday(at) - julianday(?4)) < ?6)""",
+            (warning.kind, warning.text, warning.grave, at, self._now, days),
         )
 
 

@@ -1,18 +1,20 @@
 """What people look at: queries on the reading connection, shaped for JSON. They change nothing."""
 
+import os
 import re
+import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
 from bot.errors import BadValue, NotFound
-from bot.store import events, failures, people
+from bot.store import events, failures, people, trends
 from bot.store.asked import Instructions, asked
 from bot.store.db import Database
 from bot.store.failures import Failing
+from bot.store.headline import Headline, headline
 from bot.store.rows import AGE, dicts
-from bot.store.trends import Trends
 from bot.store.turns import Budget
 
 Row = dict[str, Any]
@@ -29,12 +31,26 @@ SELECT service, reason, code, opened_at, probe_at,
   FROM circuits WHERE state = 'open'"""
 
 _REASONS = """
-SELECT iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
+SELECT 'circuit_' || service,
+       iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
   FROM circuits WHERE state = 'open'
-UNION ALL SELECT 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
+UNION ALL SELECT 'paused', 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
 _AUDIT = """
 SELECT id, at, who, address, action, 'u' || user_id AS user_id, messages
   FROM audit WHERE id < :before ORDER BY id DESC LIMIT :most"""
+
+_GAUGES = f"""
+SELECT gauges.*, coalesce({AGE}, 0) AS queue_oldest_age_seconds,
+       (SELECT coalesce((julianday(:now) - julianday(min(ready_at))) * 86400, 0)
+          FROM users WHERE ready_at <= :now) AS queue_delay_seconds
+  FROM gauges CROSS JOIN (SELECT waiting_since FROM figures)"""
+_WARNINGS = "SELECT id, at, kind, text, grave FROM warnings ORDER BY received_at DESC, id DESC LIMIT :most"
+_GRAVE = """
+SELECT id, text FROM warnings
+ WHERE grave AND received_at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-1 day') ORDER BY id DESC LIMIT 20"""
+_SIGNS = """
+SELECT signs.*, (SELECT u.last_message_at FROM user_ids i JOIN users u ON u.id = i.user_id WHERE i.id = :phone)
+                AS owner_wrote_at FROM signs"""
 
 
 class Insights:
@@ -47,8 +63,6 @@ class Insights:
     def __init__(self, database: Database, clock: Clock, budget: Budget, *, discreet: bool = False) -> None:
         self._read, self._clock, self._budget = database.read, clock, budget
         self._discreet, self._unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
-        last = Trends(database, clock, budget)
-        self.trends, self.today, self.headline, self.changes = last.trends, last.today, last.headline, last.changes
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""
@@ -127,6 +141,23 @@ class Insights:
         """
         return await self._query(lambda db, at: asked(db, at, message_id, instructions, messages, characters))
 
+    async def trends(self) -> Row:
+        """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and newest `warnings`."""
+        return await self._query(trends.hour)
+
+    async def today(self) -> Row:
+        """Return what the UTC day has used: answers, tokens, `cost` (None: bot.toml has no prices), `cost_per_day`."""
+        return await self._query(lambda db, at: trends.today(db, at, self._budget))
+
+    async def headline(self, known: Sequence[str] = ()) -> Headline:
+        """Say in one sentence how it goes; `known` is what only the process knows, like "starting"."""
+        now = self._clock.now()
+        return await self._query(lambda db, at: headline(db, at, known, spent=self._budget.spent(db, now)))
+
+    async def changes(self) -> int:
+        """Return a number that is another one once anybody has written to the file."""
+        return await self._query(lambda db, _: int(db.execute("PRAGMA data_version").fetchone()[0]))
+
     async def events(self, position: events.Position, last: int = 0) -> tuple[list[Row], events.Position]:
         """Return what happened since a position, as events.behind does."""
         return await self._read(lambda db: events.behind(db, position, last))
@@ -137,11 +168,14 @@ class Insights:
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file knows; nothing: they can."""
-        now = self._clock.now()
+        return list((await self.named_reasons()).values())
 
-        def query(db: sqlite3.Connection) -> list[str]:
-            spent = "the day's budget for the model is spent; it goes on at 00:00 UTC"
-            return [reason for (reason,) in db.execute(_REASONS)] + [spent] * self._budget.spent(db, now)
+    async def named_reasons(self) -> dict[str, str]:
+        """Return the reasons by a name: circuit_graph, circuit_model, paused, budget."""
+
+        def query(db: sqlite3.Connection) -> dict[str, str]:
+            spent = {"budget": "the day's budget for the model is spent; it goes on at 00:00 UTC"}
+            return dict(db.execute(_REASONS).fetchall()) | (spent if self._budget.spent(db, self._clock.now()) else {})
 
         return await self._read(query)
 
@@ -151,6 +185,35 @@ class Insights:
             raise NotFound("numbers are hidden here, so nobody is found by one: write u17")
         if self._discreet and re.search("[0-9]", search) and not re.fullmatch(own, search):
             raise BadValue("search", "numbers are hidden here, so nobody is found by one: search for a name or u17")
+
+    async def figures(self) -> Row:
+        """Return the gauges of /metrics that the file knows, named as in bot/metrics.json."""
+
+        def query(db: sqlite3.Connection, at: Row) -> Row:
+            path = db.execute("PRAGMA database_list").fetchone()[2]
+            return dicts(db, _GAUGES, at)[0] | {
+                "cost_today": self._budget.cost(db, self._clock.now()),
+                "cost_limit": self._budget.per_day,
+                "database_bytes": os.stat(path).st_size,
+                "wal_bytes": os.stat(f"{path}-wal").st_size,
+                "disk_free_bytes": shutil.disk_usage(os.path.dirname(path)).free,
+            }
+
+        return await self._query(query)
+
+    async def warnings(self, limit: int = 50) -> list[Row]:
+        """Return what WhatsApp told about the account, newest first: id, at, kind, text, grave."""
+        return await self._query(lambda db, at: dicts(db, _WARNINGS, at | {"most": limit}))
+
+    async def alerts(self) -> list[Row]:
+        """Return what the owner was told is wrong and isn't over yet: name, text, raised_at, told_at."""
+        return await self._query(lambda db, at: dicts(db, "SELECT * FROM alerts ORDER BY raised_at, name", at))
+
+    async def signs(self, phone: str = "") -> Row:
+        """Return what alerts are made of: view `signs`, today's grave `warnings`, when that phone last wrote."""
+        return await self._query(
+            lambda db, at: dicts(db, _SIGNS, at | {"phone": phone})[0] | {"warnings": dicts(db, _GRAVE, at)}
+        )
 
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:
         at = {"now": stamp(self._clock.now()), **self._unsearched}

@@ -60,8 +60,9 @@ def patterns(search: str) -> Row:
 
     Raises BadValue.
     """
-    if len(search) > LONGEST_SEARCH or not search.isprintable():
-        raise BadValue("search", f"search must be text of at most {LONGEST_SEARCH} characters, on one line")
+    if len(search) > LONGEST_SEARCH:
+        raise BadValue("search", f"search must be a text of at most {LONGEST_SEARCH} characters")
+    search = search.encode(errors="replace").decode()  # a terminal may hand over halves of characters
     digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
     whole = digits if digits.isdecimal() else search
     text, number = ("%" + re.sub("([!%_])", r"!\1", words) + "%" for words in (search, whole))

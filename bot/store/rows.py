@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 ROWS_A_STATEMENT = 32
+YES_OR_NO = {"paused", "reachable", "retryable", "grave"}  # columns
 # Of `waiting_since`, in seconds; NULL where nothing waits, or a hand edit went wrong.
 AGE = "max(0.0, round((julianday(:now) - julianday(waiting_since)) * 86400, 3))"
 
@@ -31,5 +32,6 @@ def dicts(db: sqlite3.Connection, query: str, values: Any) -> list[dict[str, Any
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
     return [
-        row | {name: bool(row[name]) for name in ("paused", "reachable", "retryable") if name in row} for row in rows
+        row | {name: bool(row[name]) for name in ("paused", "reachable", "retryable", "grave") if name in row}
+        for row in rows
     ]

@@ -16,6 +16,7 @@ from bot.store.db import Database
 from bot.store.failures import Failing, Retried
 from bot.store.headline import Headline
 from bot.store.insights import Insights
+from bot.store.rows import insert
 
 T = TypeVar("T")
 WEBHOOK_PATIENCE_SECONDS = 5.0
@@ -34,6 +35,7 @@ class Store:
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
         discreet: bool = False,
+        committed: Callable[[int, float], None] | None = None,
     ) -> None:
         self._db, self._clock, self._door = database, clock, door or inbox.Door()
         self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
@@ -42,6 +44,8 @@ class Store:
         self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
+        if committed:
+            database.watch(committed)
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
         self.insights = Insights(database, clock, self._budget, discreet=discreet)
 
@@ -73,20 +77,33 @@ class Store:
 
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file tells; nothing: they can."""
+        return list((await self.named_reasons()).values())
+
+    async def named_reasons(self) -> dict[str, str]:
+        """Return the reasons by a name: write, read, and those of `insights`."""
         try:
-            return self._troubles() + await self.insights.reasons()
+            return self._troubles() | await self.insights.named_reasons()
         except StoreError as error:
-            return [*self._troubles(), f"the file can't be read: {error}"]
+            return self._troubles() | {"read": f"the file can't be read: {error}"}
 
     async def headline(self, known: Sequence[str] = ()) -> Headline:
         """Say in one sentence how it goes; `known` is what only the process knows, like "starting"."""
         try:
-            return await self.insights.headline([*known, *self._troubles()])
+            return await self.insights.headline([*known, *self._troubles().values()])
         except StoreError as error:
             return Headline(f"The file can't be read: {error}", "bad")
 
-    def _troubles(self) -> list[str]:
-        return [f"the file can't be written: {self.trouble}"] if self.trouble else []
+    def _troubles(self) -> dict[str, str]:
+        return {"write": f"the file can't be written: {self.trouble}"} if self.trouble else {}
+
+    async def keep_alerts(self, alerts: Sequence[Sequence[Any]]) -> None:
+        """Store the alerts that are raised (name, text, raised_at, told_at) and no others. Raises StoreUnavailable."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM alerts")
+            insert(db, "alerts (name, text, raised_at, told_at)", alerts)
+
+        await self._db.write(work, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
 
     async def append(self, batch: Batch) -> Appended:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
@@ -165,8 +182,7 @@ class Store:
 
     async def note_minute(self) -> None:
         """Store how the minute went that ended now, for the charts."""
-        minute = await self._db.read(lambda db: trends.measure(db, self._clock))
-        await self._db.keep(lambda db: trends.note(db, minute))
+        await self._db.keep(lambda db: trends.note(db, self._clock))
 
     async def retry(self, which: Sequence[int] | Failing | None, *, who: Operator) -> Retried:
         """Put failed messages back to pending: what can be of a list, of what a filter means, or (None) of all.

@@ -11,11 +11,13 @@ from aiohttp.typedefs import Handler
 from bot.bell import Bell
 from bot.config import OpenAI
 from bot.errors import BadValue, NotFound, StoreError, WrongState
+from bot.metrics import Metrics
 from bot.store.store import Store
 from bot.web.api import Api
 from bot.web.guard import VISITOR, Guard
 from bot.web.live import Live
 from bot.web.page import Page
+from bot.web.scrape import scrape
 from bot.web.signin import SignIn
 from bot.web.wire import prefers_html
 
@@ -36,7 +38,13 @@ log = structlog.get_logger(__name__)
 
 
 def admin_app(
-    *, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard, openai: OpenAI | None = None
+    *,
+    store: Store,
+    bell: Bell,
+    reasons: dict[str, str],
+    guard: Guard,
+    openai: OpenAI | None = None,
+    metrics: Metrics | None = None,
 ) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
     api = Api(store, bell, reasons, openai or OpenAI())
@@ -61,11 +69,10 @@ def admin_app(
         return response
 
     app = web.Application(middlewares=[answer])
-    sign_in = SignIn(guard, page)
-    app.cleanup_ctx.append(live.running)
-    app.on_shutdown.append(live.end)
-    app.add_routes([*page.routes(), *sign_in.routes(), *api.routes(), web.get("/events", live.events)])
+    app.add_routes([*page.routes(), *SignIn(guard, page).routes(), *api.routes()])
+    live.join(app)
     app.router.add_static("/static", STATIC)
+    app.router.add_get("/metrics", scrape(store, reasons, metrics or Metrics()))
     return app
 
 

@@ -73,7 +73,7 @@ class Guard:
 
     async def admit(self, request: web.Request) -> None:
         """Let a request pass, and put into it whose it is; a stranger's only to the way in. Raises HTTPException."""
-        headers, acts = request.headers, request.method not in HARMLESS
+        acts = request.method not in HARMLESS
         address, host, scheme, proxied = self._way(request)
         wanted = self._exposed or proxied
         if not self._serves(_hostname(host)):
@@ -82,13 +82,12 @@ class Guard:
         if acts and self._foreign(request, host, scheme):
             raise web.HTTPForbidden(reason="this was sent by a page of another site")
         role = signed_in = self._signed_in(request.cookies.get(SESSION, ""))
-        kind, _, token = headers.get("Authorization", "").partition(" ")
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() == "bearer":
             token = token.strip()
             role = (await self.role_of(token, address) if wanted else self._matching(token)) or signed_in
-        request[VISITOR] = Visitor(
-            role or (None if wanted else "admin"), address, self._masked, bool(signed_in), scheme
-        )
+        allowed: Role | None = role or (None if wanted else "admin")
+        request[VISITOR] = Visitor(allowed, address, self._masked, bool(signed_in), scheme)
         resource = getattr(request.match_info.route.resource, "canonical", "")
         if wanted and not role and not (self._exposed and resource in FOR_STRANGERS):
             raise self._turned_away(request)

@@ -55,6 +55,7 @@ class Page:
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals["version"] = __version__
         self._templates.filters |= {"age": age, "readable": readable}
+        self._charts: tuple[Any, Markup] = (None, Markup())  # as last drawn
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the pages."""
@@ -88,18 +89,25 @@ class Page:
     async def parts(self, path: str, query: Mapping[str, str], visitor: Visitor) -> dict[str, str]:
         """Draw the parts that are kept live of the page at `path`, by id. Raises NotFound where there is no such."""
         template, values = await self._values(path, query)
-        return self._parts(template, privacy.shown(visitor, values), visitor)
+        return self._parts(template, values, visitor)
 
     async def _whole(self, request: web.Request, path: str, visitor: Visitor) -> web.Response:
         template, values = await self._values(path, request.query)
-        values = privacy.shown(visitor, values)
         parts = self._parts(template, values, visitor)
         live = request.path == path  # what is revealed isn't kept live: that would hide it again
         return self.draw(template, visitor, here=path, live=live, done=_done(request), parts=parts, **values)
 
     def _parts(self, template: str, values: dict[str, Any], visitor: Visitor) -> dict[str, str]:
-        draw, values = self._templates.get_template, values | {"acts": visitor.role == "admin", "visitor": visitor}
-        return {part: Markup(draw(f"parts/{part}.html").render(values)) for part in PARTS[template]}
+        values = privacy.shown(visitor, values) | {"acts": visitor.role == "admin", "visitor": visitor}
+        return {part: self._part(part, values) for part in PARTS[template]}
+
+    def _part(self, name: str, values: dict[str, Any]) -> Markup:
+        # Charts take longest, change once a minute, and nothing in them depends on who looks.
+        if name == "charts" and self._charts[0] == values["trends"]:
+            return self._charts[1]
+        drawn = Markup(self._templates.get_template(f"parts/{name}.html").render(values))
+        self._charts = (values["trends"], drawn) if name == "charts" else self._charts
+        return drawn
 
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """Return the template of a page and what it shows."""
@@ -130,7 +138,7 @@ class Page:
 
     async def message(self, request: web.Request) -> web.Response:
         """Draw what the model was sent for a message."""
-        sent = privacy.shown(request[VISITOR], await self._asked(request))
+        sent = await self._asked(request)
         return self.draw("message.html", request[VISITOR], id=request.match_info["id"], **sent)
 
     async def audit(self, request: web.Request) -> web.Response:
@@ -142,16 +150,16 @@ class Page:
     async def confirm_clear(self, request: web.Request) -> web.Response:
         """Ask before waiting messages are cancelled, of one user or of everybody."""
         if named := request.match_info.get("user_id"):
-            user = privacy.shown(request[VISITOR], (await self._insights.user(named))["user"])
+            user = (await self._insights.user(named))["user"]
             waiting = user["depth"] - (user["state"] == "leased")
             return self.draw("clear.html", request[VISITOR], user=user, waiting=waiting, paused=user["paused"])
         stats = await self._insights.queue_stats()
         return self.draw("clear.html", request[VISITOR], user=None, waiting=stats["pending"], paused=stats["paused"])
 
     def draw(self, name: str, visitor: Visitor, status: int = 200, **values: Any) -> web.Response:
-        """Draw a template for somebody; `error.html` wants a `reason`."""
+        """Draw a template for somebody, what is hidden masked; `error.html` wants a `reason`."""
         known = {"acts": visitor.role == "admin", "visitor": visitor, "here": "", "status": status}
-        text = self._templates.get_template(name).render(known | values)
+        text = self._templates.get_template(name).render(known | privacy.shown(visitor, values))
         return web.Response(status=status, text=text, content_type="text/html")
 
 

@@ -46,7 +46,6 @@ def _error(text: str) -> str:
 
 
 NOBODYS = {"warnings"}  # what WhatsApp says of the account
-
 MASKS = dict.fromkeys(("phone", "bsuid", "wamid"), _number)  # a wamid has the number inside, in base64
 MASKS |= dict.fromkeys(("body", "text", "quotes", "payload"), _text)
 MASKS |= {"name": _numbers, "instructions": _numbers, "error": _error}

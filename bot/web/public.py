@@ -13,6 +13,7 @@ from bot.bell import Bell
 from bot.clock import ms_since
 from bot.config import WhatsApp
 from bot.errors import StoreError
+from bot.metrics import Metrics
 from bot.store.store import Store
 from bot.whatsapp import signature
 from bot.whatsapp.webhook import Malformed, parse, translate
@@ -27,9 +28,11 @@ RETRY_AFTER = {"Retry-After": "30"}  # seconds, until there may be room again or
 log = structlog.get_logger(__name__)
 
 
-def public_app(whatsapp: WhatsApp, *, store: Store, bell: Bell, body_seconds: float = 10.0) -> web.Application:
+def public_app(
+    whatsapp: WhatsApp, *, store: Store, bell: Bell, metrics: Metrics | None = None, body_seconds: float = 10.0
+) -> web.Application:
     """Build the app of the public listener: /webhook and /healthz. `body_seconds`: how long a body may take."""
-    webhook = _Webhook(whatsapp, store, bell, body_seconds)
+    webhook = _Webhook(whatsapp, store, bell, metrics or Metrics(), body_seconds)
     app = web.Application()
     app.router.add_get("/webhook", webhook.subscribe, allow_head=False)
     app.router.add_post("/webhook", webhook.receive)
@@ -47,6 +50,7 @@ class _Webhook:
     whatsapp: WhatsApp
     store: Store
     bell: Bell
+    metrics: Metrics
     body_seconds: float
     bytes_arriving: int = 0
 
@@ -66,21 +70,22 @@ class _Webhook:
         started = perf_counter()
         try:
             body = await self._read(request)
-            secret = self.whatsapp.app_secret.get_secret_value().encode()
+            number, secret = self.whatsapp.phone_number_id, self.whatsapp.app_secret.get_secret_value().encode()
             if not signature.valid(secret, body, request.headers.get("X-Hub-Signature-256")):
                 raise web.HTTPUnauthorized(reason="missing or wrong X-Hub-Signature-256")
-            batch = translate(parse(body), phone_number_id=self.whatsapp.phone_number_id)
+            batch = translate(parse(body), phone_number_id=number, waba_id=self.whatsapp.waba_id)
             appended = await self.store.append(batch)
         except web.HTTPException as error:
-            return _refuse(started, error.status, error.reason)
+            return self._refuse(started, error.status, error.reason)
         except Malformed as error:
-            return _refuse(started, 400, str(error))
+            return self._refuse(started, 400, str(error))
         except StoreError as error:
-            return _refuse(started, 503, str(error))
+            return self._refuse(started, 503, str(error))
         except Exception as error:  # whatever it is, Meta delivers again: nothing is lost
             # The log says where, without the error's own text: it may quote a message.
             log.error("webhook failed", error=type(error).__name__, trace=format_tb(error.__traceback__))
-            return _refuse(started, 503, "this went wrong inside")
+            return self._refuse(started, 503, "this went wrong inside")
+        self.metrics.webhook(batch, appended.known)
         if appended.new:  # the end of a doubt, which a status may bring, is found at the next look
             self.bell.ring()
         for remark in batch.remarks:
@@ -118,13 +123,13 @@ class _Webhook:
             self.bytes_arriving -= len(body)
         return bytes(body)
 
-
-def _refuse(started: float, status: int, reason: str) -> web.Response:
-    outcome = "not stored" if status == 503 else "refused"
-    # A wrong signature is the commonest mistake of a set-up: it must be seen.
-    tell = log.warning if status in {401, 503} else log.info
-    tell("webhook", outcome=outcome, status=status, reason=reason, ms=ms_since(started))
-    response = web.Response(status=status, text=f"{reason}\n", headers=RETRY_AFTER if status == 503 else None)
-    if status in {408, 413}:
-        response.force_close()
-    return response
+    def _refuse(self, started: float, status: int, reason: str) -> web.Response:
+        self.metrics.count("webhooks", str(status))
+        outcome = "not stored" if status == 503 else "refused"
+        # A wrong signature is the commonest mistake of a set-up: it must be seen.
+        tell = log.warning if status in {401, 503} else log.info
+        tell("webhook", outcome=outcome, status=status, reason=reason, ms=ms_since(started))
+        response = web.Response(status=status, text=f"{reason}\n", headers=RETRY_AFTER if status == 503 else None)
+        if status in {408, 413}:
+            response.force_close()
+        return response

@@ -48,14 +48,25 @@ class GraphClient:
 
         `callback` comes back in the statuses. Raises ServiceError; its kind is IN_DOUBT where the text may have gone.
         """
+        quoted = {"context": {"message_id": quote}} if quote else {}
+        return await self._send(to, callback, type="text", text={"preview_url": False, "body": body}, **quoted)
+
+    async def send_template(self, to: Identity, name: str, language: str, text: str, *, callback: str) -> str:
+        """Send an approved template, which may go at any time, with one parameter in its body; return its wamid.
+
+        Meta takes neither line breaks there nor over 1,024 characters. Raises ServiceError, as `send_text` does.
+        """
+        filled = {"type": "body", "parameters": [{"type": "text", "text": " ".join(text.split())[:1024]}]}
+        template = {"name": name, "language": {"code": language}, "components": [filled]}
+        return await self._send(to, callback, type="template", template=template)
+
+    async def _send(self, to: Identity, callback: str, **content: object) -> str:
         message = {
             "messaging_product": "whatsapp",
             "recipient_type": "individual",
             **self._address(to),
-            "type": "text",
-            "text": {"preview_url": False, "body": body},
+            **content,
             "biz_opaque_callback_data": callback,
-            **({"context": {"message_id": quote}} if quote else {}),
         }
         answer = await self._call("POST", f"{self._number}/messages", message, cut=Kind.IN_DOUBT)
         wamid = next((opaque(accepted.get("id")) for accepted in objects(answer, "messages")), None)

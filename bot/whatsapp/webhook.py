@@ -1,22 +1,19 @@
 """Translate one webhook POST of Meta's into a Batch: every entry, change, message and status, each on its own."""
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
 
-from bot.domain import Batch, Delivery, Echo, IdentityChange, Inbound, Status
-from bot.whatsapp.clean import Json, compact, moment, objects, opaque, section, telling, text
+from bot.domain import AccountWarning, Batch, Delivery, Echo, IdentityChange, Inbound, Status
+from bot.whatsapp.account import account_warning
+from bot.whatsapp.clean import Json, moment, objects, opaque, section, telling, text
 from bot.whatsapp.identity import Contacts, from_system, from_update
 from bot.whatsapp.messages import READERS, inbound, read, type_of
 
 _REMARKS = 20
 _DELIVERIES: dict[str, Delivery] = {delivery: delivery for delivery in get_args(Delivery)}
 _KNOWN_TYPES = READERS.keys() | {"edit", "revoke", "request_welcome"}
-# Fields that tell of the account, its numbers and templates, not of people, and how Meta writes what happened to them.
-_NEWS = ("account_", "phone_number_", "business_", "message_template_", "security")
-_EVENT = re.compile(r'"([A-Z][A-Z0-9_]{2,63})"')
 
 _DECODER = json.JSONDecoder(
     # int() refuses more than 4,300 digits with a ValueError, which would make a signed object a 400.
@@ -40,24 +37,27 @@ def parse(body: bytes) -> Json:
     return payload
 
 
-def translate(payload: Json, *, phone_number_id: str) -> Batch:
-    """Read everything a webhook holds for one business number. Never raises for a JSON object.
+def translate(payload: Json, *, phone_number_id: str, waba_id: str = "") -> Batch:
+    """Read everything a webhook holds for one business number, and what it tells of its account (of any, where
+    `waba_id` is empty). Never raises for a JSON object.
 
-    What belongs to another number, is unknown or can't be understood becomes a remark and leaves its neighbours alone.
+    What belongs to others, is unknown or can't be understood becomes a remark and leaves its neighbours alone.
     """
-    found = _Translation(phone_number_id)
-    found.each(payload, "entry", lambda entry: found.each(entry, "changes", found.change))
+    found = _Translation(phone_number_id, waba_id)
+    found.each(payload, "entry", lambda entry: found.each(entry, "changes", lambda change: found.change(change, entry)))
     remarks = tuple(f"{said} (x {count})" if count > 1 else said for said, count in found.remarks.items())
-    return Batch(tuple(found.messages), tuple(found.statuses), tuple(found.changes), tuple(found.echoes), remarks)
+    people = (tuple(found.messages), tuple(found.statuses), tuple(found.changes), tuple(found.echoes))
+    return Batch(*people, remarks, tuple(found.warnings))
 
 
 class _Translation:
-    def __init__(self, phone_number_id: str) -> None:
-        self._phone_number_id = phone_number_id
+    def __init__(self, phone_number_id: str, waba_id: str) -> None:
+        self._phone_number_id, self._waba_id = phone_number_id, waba_id
         self.messages: list[Inbound] = []
         self.statuses: list[Status] = []
         self.changes: list[IdentityChange] = []
         self.echoes: list[Echo] = []
+        self.warnings: list[AccountWarning] = []
         self.remarks: dict[str, int] = {}
 
     def each(self, holder: Json, key: str, take: Callable[[Json], str | None]) -> None:
@@ -74,14 +74,19 @@ class _Translation:
                     remark = "more remarks left out"
                 self.remarks[remark] = self.remarks.get(remark, 0) + 1
 
-    def change(self, change: Json) -> str | None:
+    def change(self, change: Json, entry: Json) -> str | None:
         field, value = text(change.get("field"), 64) or "(no field)", change.get("value")
         if not isinstance(value, dict):
             return f"skipped {field}: no value"
         if field not in ("messages", "smb_message_echoes", "user_id_update"):
-            # Copies and old messages (standby, history, smb_app_state_sync) must never be answered, too.
-            events = _EVENT.findall(compact(value))[:6] if field.startswith(_NEWS) else ()
-            return f"{field}: {', '.join(events) or 'not used'}"
+            warning = account_warning(field, value, moment(entry.get("time")))
+            if warning is None:  # copies and old messages (standby, history…) among them: never to be answered
+                return f"{field}: not used"
+            accounts = (entry.get("id"), section(value, "waba_info").get("waba_id"))  # news of partners have it there
+            if self._waba_id and self._waba_id not in map(text, accounts):
+                return f"{field} of another account: acknowledged and ignored"
+            self.warnings.append(warning)
+            return f"{field}: {warning.text}"
         if text(section(value, "metadata").get("phone_number_id")) != self._phone_number_id:
             return f"{field} of another phone number: acknowledged and ignored"
         contacts = Contacts(value)

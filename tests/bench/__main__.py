@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.bench import rig
 from tests.bench.figures import Figure, table
 
-MEASURES = ("acks", "drain", "cpu", "idle", "slow_disk", "start")
+MEASURES = ("acks", "drain", "cpu", "idle", "slow_disk", "start", "live")
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from bot.domain import Done, Operator
 from bot.store.store import Store
 from bot.web.admin import admin_app
 from bot.web.guard import Guard
+from tests.flow import described
 from tests.flow.listeners import Reply, a_store, exchange, request, serving
 from tests.flow.people import fail, lease, refuse, wait
 
@@ -35,12 +36,16 @@ class Admin:
 
     async def get(self, path: str, **headers: str) -> Reply:
         """GET something."""
-        return await exchange(self.port, request("GET", path, **headers))
+        reply = await exchange(self.port, request("GET", path, **headers))
+        described.check("GET", path, reply)
+        return reply
 
     async def post(self, path: str, fields: Any = None, **headers: str) -> Reply:
         """POST JSON, or nothing."""
         body = b"" if fields is None else json.dumps(fields).encode()
-        return await exchange(self.port, request("POST", path, body, **{"Content_Type": "application/json"} | headers))
+        reply = await exchange(self.port, request("POST", path, body, **{"Content_Type": "application/json"} | headers))
+        described.check("POST", path, reply)
+        return reply
 
     async def press(self, path: str, form: str = "", *, referer: str = "/", **headers: str) -> Reply:
         """Press a button of the page, as a browser does."""

@@ -376,9 +376,9 @@ async def test_where_it_is_hidden_neither_page_nor_json_shows_a_number_or_a_text
     for token in (TOKEN, READ):
         cookie = await masked.sign_in(token)
         shown = ""
-        for path in ("/", "/users/u1", "/users/u1/clear", "/clear"):
+        for path in ("/", "/users/u1", "/users/u1/clear", "/clear", "/messages/1", "/messages/2", "/audit"):
             shown += (await masked.browse(path, cookie)).body
-        for path in ("/api/users", "/api/users/u1", "/api/failures", "/queue-stats"):
+        for path in ("/api/users", "/api/users/u1", "/api/failures", "/api/causes", "/api/messages/2/model"):
             shown += json.dumps(await masked.api(path, token), ensure_ascii=False)
         for secret in (ANA, ANA[3:], "9999", "my number", "secret plan", "secret answer", f"wamid.{ANA}"):
             assert secret not in shown

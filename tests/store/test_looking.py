@@ -106,7 +106,7 @@ async def test_people_are_found_by_name_number_id_and_words(desk: Desk) -> None:
         assert await listed(desk, search=search) == ["u1"], search
     for search in ("n_o", "O'Neil", "(49) 151-5", "MX.old", "MX.new", "HOLA", "u2"):
         assert await listed(desk, search=search) == ["u2"], search
-    for search in ("%", "_a", "nobody", "u3", "u" + "9" * 18, "💬", "' OR 1=1 --"):
+    for search in ("%", "_a", "nobody", "u3", "u" + "9" * 18, "💬", "' OR 1=1 --", "a\nb", "\ud800"):
         assert await listed(desk, search=search) == (["u1"] if search == "%" else []), search
     assert await listed(desk, 1, search="a", sort="recent") == ["u2", "u1"]
     assert await listed(desk, search="a", state="waiting") == []
@@ -119,9 +119,6 @@ async def test_people_are_found_by_name_number_id_and_words(desk: Desk) -> None:
         ("sort", {"sort": ""}),
         ("state", {"state": "asleep"}),
         ("search", {"search": "x" * 201}),
-        ("search", {"search": "a\x00"}),
-        ("search", {"search": "a\nb"}),
-        ("search", {"search": "\ud800"}),
     ],
 )
 async def test_a_filter_that_makes_no_sense_is_refused_by_its_name(

@@ -504,7 +504,9 @@ def test_an_unknown_name_in_the_file_names_the_nearest_known(
     assert f"; the nearest known is {nearest}" in line
 
 
-@pytest.mark.parametrize("text", ["[queue.retry]\nmax = 1\n", "[server]\ntls = 1\n", "[store]\npath = 1\n", "[meta]\n"])
+@pytest.mark.parametrize(
+    "text", ["[queue.retry]\nmax = 1\n", "[server]\ntls = 1\n", "[store]\nfolder = 1\n", "[meta]\n"]
+)
 def test_a_name_that_is_like_no_other_gets_no_hint(mistakes: Mistakes, text: str) -> None:
     """A hint at something else altogether sends people the wrong way."""
     (line,) = mistakes(text)
@@ -654,6 +656,42 @@ def test_a_budget_wants_prices(mistakes: Mistakes, read: Read) -> None:
     (line,) = mistakes("[limits]\ncost_per_day = 5\n")
     assert line.startswith("limits.cost_per_day limits nothing while both prices are 0")
     assert read("[limits]\ncost_per_day = 5\n[openai]\nprice_output_per_million = 4.5\n")
+
+
+def test_a_template_wants_somebody_to_go_to(mistakes: Mistakes, read: Read) -> None:
+    """Whoever names a template thinks that alerts come by WhatsApp."""
+    (line,) = mistakes('[alerts]\nwhatsapp_template = "alert"\n')
+    assert line == 'alerts.whatsapp_template is sent to nobody; write for example whatsapp_to = "34600111222"'
+    config = read('[alerts]\nwhatsapp_template = "alert"\nwhatsapp_to = "+34600111222"\n')
+    assert config.alerts.whatsapp_to == "34600111222"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'whatsapp_to = "Olga"',
+        'whatsapp_to = "600"',
+        'whatsapp_template = "My template"',
+        'whatsapp_template_language = "Spanish"',
+        'webhook_url = "hooks.example.com"',
+        'ntfy_url = "https://user:password@ntfy.sh/topic"',
+        "depth = -1",
+        "failures_in_a_row = 21",
+        "remind_after_seconds = -5",
+    ],
+)
+def test_a_mistake_in_alerts_is_said(mistakes: Mistakes, line: str) -> None:
+    """Nobody should learn of it when an alert doesn't come."""
+    (said,) = mistakes(f"[alerts]\n{line}\n")
+    assert said.startswith(f"alerts.{line.partition(' ')[0]} must be ")
+    assert "password" not in said
+
+
+def test_the_tokens_of_channels_are_secrets_that_nobody_must_set(read: Read) -> None:
+    """They come from the environment, and `bot run` starts without them."""
+    config = read("", {"BOT_ALERTS__NTFY_TOKEN": "tk_1", "BOT_ALERTS__WEBHOOK_TOKEN": "hook"})
+    assert {"tk_1", "hook"} <= set(config.secrets)
+    assert not [line for line in missing_to_run(Config()) if "alerts" in line]
 
 
 def test_a_contradiction_with_a_wrong_value_is_not_said(mistakes: Mistakes) -> None:

@@ -165,6 +165,13 @@ async def test_the_last_webhook_comes_again(hook: Hook, ask: Ask) -> None:
     assert hook.bodies[0] == hook.bodies[1]
 
 
+async def test_whatsapp_can_be_let_warn(emu: Emulator, hook: Hook, ask: Ask) -> None:
+    """As it does of the account, not of a customer."""
+    assert (await ask("warn"))[0] == 200
+    await emu.wait_for(lambda: hook.bodies)
+    assert hook.values == [{"event": "FLAGGED"}]
+
+
 @pytest.mark.parametrize(
     ("verb", "body"),
     [

@@ -45,6 +45,19 @@ BAD_TEXTS: list[tuple[str, Callable[[Json], Any], int]] = [
     ("callback data too long", lambda b: b.update(biz_opaque_callback_data="x" * 513), 100),
     ("callback data as an object", lambda b: b.update(biz_opaque_callback_data={}), 131009),
 ]
+BAD_TEMPLATES: list[tuple[str, Callable[[Json], Any], int]] = [
+    ("no template", lambda b: b.pop("template"), 131008),
+    ("no name", lambda b: b["template"].pop("name"), 131008),
+    ("no language", lambda b: b["template"].pop("language"), 131008),
+    ("a language as a word", lambda b: b["template"].update(language="en"), 131009),
+    ("no parameter", lambda b: b["template"].pop("components"), 132000),
+    ("an odd component", lambda b: b["template"].update(components=[7]), 132000),
+    ("two parameters", lambda b: b["template"]["components"][0]["parameters"].append({}), 132000),
+    ("two lines", lambda b: b["template"]["components"][0]["parameters"][0].update(text="a\nb"), 100),
+    ("too many spaces", lambda b: b["template"]["components"][0]["parameters"][0].update(text="a     b"), 100),
+    ("too long", lambda b: b["template"]["components"][0]["parameters"][0].update(text="x" * 1025), 132005),
+    ("a text as well", lambda b: b.update(text={"body": "hello"}), 100),
+]
 BAD_READS: list[tuple[str, Callable[[Json], Any], int]] = [
     ("no product", lambda b: b.pop("messaging_product"), 100),
     ("no message", lambda b: b.pop("message_id"), 131008),
@@ -63,6 +76,15 @@ GOOD: list[Json] = [
     read("wamid.1"),
     read("wamid.1", typing=False),
 ]
+TEMPLATE: Json = {
+    **{key: value for key, value in text().items() if key not in ("type", "text")},
+    "type": "template",
+    "template": {
+        "name": "alert",
+        "language": {"code": "en"},
+        "components": [{"type": "body", "parameters": [{"type": "text", "text": "hello"}]}],
+    },
+}
 
 
 def check(body: Json) -> None:
@@ -80,6 +102,17 @@ def test_what_meta_takes_is_taken(body: Json) -> None:
 def test_a_bad_text_is_refused_with_metas_code(case: str, spoil: Callable[[Json], Any], code: int) -> None:
     """Each mistake is refused with the code that Meta's error page gives for it."""
     body = text()
+    spoil(body)
+    with pytest.raises(GraphError) as refused:
+        check(body)
+    assert refused.value.code == code, case
+
+
+@pytest.mark.parametrize(("case", "spoil", "code"), BAD_TEMPLATES)
+def test_a_bad_template_is_refused_with_metas_code(case: str, spoil: Callable[[Json], Any], code: int) -> None:
+    """The same for templates with one parameter."""
+    body = copy.deepcopy(TEMPLATE)
+    check(body)
     spoil(body)
     with pytest.raises(GraphError) as refused:
         check(body)

@@ -132,6 +132,9 @@ async def test_settings_script_and_webhooks_over_http(hook: Hook, client: Client
         await control(client, emu, "script", steps=["one", {"kind": "refusal"}])
         assert emu.model.script[0] == "one"
         assert (await control(client, emu, "hurry"))[0] == 200
+        told = {"field": "phone_number_quality_update", "value": {"event": "FLAGGED"}}
+        assert (await control(client, emu, "warn", **told))[0] == 200
+        assert hook.values[-1] == {"event": "FLAGGED"}
 
 
 async def test_the_log_is_read_from_where_one_left_off(client: ClientSession) -> None:

@@ -370,3 +370,35 @@ async def test_an_answer_without_a_date_says_nothing_of_our_clock(session: aioht
         client = client_of(session, address)
         await client.phone_number()
         assert client.clock_off is None
+
+
+async def test_a_template_goes_out_with_its_one_parameter(client: GraphClient, emulator: Emulator) -> None:
+    """In one line and not too long, whatever it is filled in with; to whoever, whenever they wrote."""
+    emulator.settings.window_hours = 24
+    wamid = await client.send_template(
+        ANA, "alert", "en", "one\n\ntwo\tthree       four " + "x" * 2000, callback="cb.1"
+    )
+    [entry] = emulator.log.of("graph.send")
+    assert (entry.wamid, entry.accepted, entry.callback_data) == (wamid, True, "cb.1")
+    assert entry.text.startswith("one two three four xxx")
+    assert len(entry.text) == 1024
+    assert entry.request["to"] == "+16505551234"
+    assert entry.request["template"] == {
+        "name": "alert",
+        "language": {"code": "en"},
+        "components": [{"type": "body", "parameters": [{"type": "text", "text": entry.text}]}],
+    }
+
+
+async def test_a_template_that_is_not_there_says_so(client: GraphClient) -> None:
+    """In another language it is another template."""
+    error = await failure(client.send_template(ANA, "alert", "es", "my words", callback="cb.1"))
+    assert error.code == "132001"
+    assert "does not exist in es" in error.reason
+
+
+async def test_a_text_outside_of_the_24_hours_is_expired(client: GraphClient, emulator: Emulator) -> None:
+    """131047."""
+    emulator.settings.window_hours = 24
+    error = await failure(send(client))
+    assert (error.kind, error.code) == (Kind.EXPIRED, "131047")

@@ -292,7 +292,6 @@ def test_errors_of_the_value_are_remarks() -> None:
         "calls",
         "groups",
         "group_lifecycle_update",
-        "flows",
         "user_preferences",
         "something_new",
         None,
@@ -310,29 +309,24 @@ def test_other_fields_are_only_remarked(field: object) -> None:
     assert "SECRET" not in batch.remarks[0]
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "remark"),
-    [
-        (
-            "account_update",
-            {
-                "event": "ACCOUNT_RESTRICTION",
-                "restriction_info": [{"restriction_type": "RESTRICTED_BIZ_INITIATED_MESSAGING"}],
-            },
-            "account_update: ACCOUNT_RESTRICTION, RESTRICTED_BIZ_INITIATED_MESSAGING",
-        ),
-        ("account_alerts", {"alert_info": {"alert_severity": "WARNING"}}, "account_alerts: WARNING"),
-        (
-            "phone_number_quality_update",
-            {"event": "DOWNGRADE", "current_limit": "TIER_1K", "display_phone_number": "16505551234"},
-            "phone_number_quality_update: DOWNGRADE, TIER_1K",
-        ),
-        ("account_update", "nothing", "skipped account_update: no value"),
-    ],
-)
-def test_account_news_are_remarked_with_their_event(field: str, value: object, remark: str) -> None:
-    """The owner has to see a restriction; the words of the event tell which."""
-    assert read(change(field, value)).remarks == (remark,)
+def test_news_of_the_account_are_warnings_and_remarks() -> None:
+    """The owner has to see a restriction, on the page and in the log, with the time that WhatsApp gives it."""
+    told = payloads.account_webhook("account_update", {"event": "ACCOUNT_DELETED"}, timestamp=int(NOON))
+    [warning] = read(told).warnings
+    assert (warning.kind, warning.grave, warning.at) == ("account_update", True, datetime.fromtimestamp(int(NOON), UTC))
+    assert read(told).remarks == (f"account_update: {warning.text}",)
+    assert read(change("account_update", "nothing")).remarks == ("skipped account_update: no value",)
+
+
+def test_news_of_another_account_are_none_of_ours() -> None:
+    """One app may look after several businesses; without waba_id nobody can tell them apart."""
+    told = parse(encode(payloads.account_webhook("security", {"event": "PIN_CHANGED"}, waba_id="7")))
+    assert translate(told, phone_number_id="1", waba_id="7").warnings == translate(told, phone_number_id="1").warnings
+    batch = translate(told, phone_number_id="1", waba_id="8")
+    assert batch == Batch(remarks=("security of another account: acknowledged and ignored",))
+    removed = {"event": "PARTNER_REMOVED", "waba_info": {"waba_id": "7"}}  # the entry is the partner's there
+    told = parse(encode(payloads.account_webhook("account_update", removed, waba_id="9")))
+    assert len(translate(told, phone_number_id="1", waba_id="7").warnings) == 1
 
 
 def test_an_echo_is_what_the_owner_wrote() -> None:
@@ -405,7 +399,9 @@ def own_examples() -> Json:
         "edit": payloads.edit_message(original="wamid.1", body="corrected", **head),
         "revoke": payloads.revoke_message(original="wamid.1", **head),
     }
-    return {kind: webhook(messages=[message]) for kind, message in built.items()}
+    restricted = {"event": "ACCOUNT_RESTRICTION", "restriction_info": [{"restriction_type": "X", "expiration": 1}]}
+    account = {"account": payloads.account_webhook("account_update", restricted)}
+    return {kind: webhook(messages=[message]) for kind, message in built.items()} | account
 
 
 @pytest.mark.parametrize(
@@ -466,6 +462,7 @@ def test_no_part_of_a_webhook_can_break_the_whole(payload: Json, odd: object, da
     number = payload["entry"][0]["changes"][0]["value"].get("metadata", {}).get("phone_number_id", "none")
     batch = translate(parse(json.dumps(changed).encode()), phone_number_id=number)
     assert len(batch.remarks) <= 20
+    assert all(len(warning.text) <= 400 and warning.text.encode() for warning in batch.warnings)
     for message in batch.messages:
         assert "\x00" not in message.body
         json.loads(message.payload.encode())

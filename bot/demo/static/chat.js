@@ -261,6 +261,10 @@ $("redeliver").onclick = async () => {
   const answer = await ask("redeliver");
   if (answer) toast(answer.status === 200 ? "The daemon said 200 and knows the message already: no second answer." : answer.status ? `The daemon answered ${answer.status}: WhatsApp would deliver it again.` : "The daemon didn't answer: WhatsApp would deliver it again.");
 };
+$("warn").onclick = async () => {
+  closeTools();
+  if (await ask("warn")) toast("WhatsApp told it: look at the log, and at the status page.");
+};
 $("more").onclick = () => {
   const open = document.body.classList.toggle("trying");
   $("more").setAttribute("aria-expanded", String(open));

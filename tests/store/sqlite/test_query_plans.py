@@ -23,6 +23,7 @@ WHOLE_LINE = (
     "UPDATE outbox SET state = 'cancelled'",  # clear, and skip: everybody's, which is what was asked for
     "SELECT count(DISTINCT user_id) FROM outbox",
     "SELECT id, sent_at, received_at, finished_at FROM outbox ORDER BY id",  # left at the first that is too young
+    "SELECT signs.*",  # the last attempts and the last message; test_scale counts their steps
 )
 
 
@@ -87,6 +88,9 @@ async def everything(desk: Desk) -> None:
     await insights.user(f"u{ana}")
     await insights.find_user("u1")
     await insights.reasons()
+    await insights.signs(ANA)
+    await insights.warnings()
+    await insights.alerts()
     await insights.circuits()
     await insights.trends()
     await insights.today()
@@ -94,6 +98,7 @@ async def everything(desk: Desk) -> None:
     for _ in range(2):
         await desk.store.note_minute()
         desk.tick(60)
+    await insights.figures()
     desk.tick(40 * 86_400)
     await desk.store.prune(30, 100)
 

@@ -186,6 +186,10 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "the headline": (nothing, lambda at: at.store.headline()),
     "the last hour": (nothing, lambda at: at.store.insights.trends()),
     "a minute": (lambda at: at.store.note_minute(), lambda at: at.store.note_minute()),
+    "signs": (nothing, lambda at: at.store.insights.signs(phone(at.last))),
+    "warnings": (nothing, lambda at: at.store.insights.warnings()),
+    "alerts": (nothing, lambda at: at.store.insights.alerts()),
+    "keep alerts": (nothing, lambda at: at.store.keep_alerts([("depth", "Many.", "2026", None)])),
 }
 
 
@@ -248,6 +252,14 @@ async def test_figures_count_what_is_waiting_and_nothing_else(legions: Measured)
     legions.meter.steps = 0
     stats = await legions.store.insights.queue_stats()
     assert (stats["totalMessages"], stats["activeUsers"], stats["failed"]) == (50_000, 50_000, 5_000)
+    assert legions.meter.steps <= 3 * (50_000 + 5_000) + SLACK
+    legions.meter.steps = 0
+    figures = await legions.store.insights.figures()
+    assert (figures["queue_messages:pending"], figures["queue_users"], figures["failed_messages"]) == (
+        50_000,
+        50_000,
+        5_000,
+    )
     assert legions.meter.steps <= 3 * (50_000 + 5_000) + SLACK
 
 

@@ -1,0 +1,138 @@
+"""What open pages cost a busy daemon, how old they get, and how soon a page over a long queue is there."""
+
+import asyncio
+import contextlib
+import http.client
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from urllib.parse import quote
+
+from tests.bench import client, load, rig
+from tests.bench.figures import Figure, at_most
+from tests.bench.order import check_file
+
+PER_SECOND = 50.0
+SECONDS, ROUNDS = 20, 4
+USERS = 200
+VIEWS = ("/",) * 6 + ("/users/u1", "/users/u2", "/users/u3", "/users/u4")
+ROWS = (1_000_000, 100_000)  # messages, users
+REQUESTS = 50
+
+
+def measure(folder: Path, *, quick: bool) -> list[Figure]:
+    """Post at regular times, with ten pages open and with none, in turn; then ask for pages over many rows."""
+    seconds, rounds = (5, 2) if quick else (SECONDS, ROUNDS)
+    messages, users = (100_000, 10_000) if quick else ROWS
+    return [*_open_pages(folder / "open", seconds, rounds), *_long_queue(folder / "long", messages, users)]
+
+
+# -- ten open pages
+
+
+def _open_pages(folder: Path, seconds: int, rounds: int) -> list[Figure]:
+    folder.mkdir()
+    a_round = int(PER_SECOND * seconds) // USERS * USERS
+    said = list(load.people_write(2 * rounds * a_round, USERS))
+    port, admin = rig.free_port(), rig.free_port()
+    settings = {"ADMIN__PORT": admin}
+    gaps: list[float] = []
+    with rig.emulator(port) as url, rig.daemon(folder, url, port=port, settings=settings) as running:
+
+        def share() -> float:
+            """Return the share of a core that the daemon takes for the next messages."""
+            requests = [load.request(said.pop(0), "live") for _ in range(a_round)]
+            done = 2 * rounds * a_round - len(said)
+            busy = running.cpu_seconds()
+            acks = rig.alone(_post, port, requests)
+            rig.wait_until(folder / "bot.db", rig.DONE, done, seconds=30.0)
+            return (running.cpu_seconds() - busy) / acks.seconds
+
+        def watched() -> float:
+            with _pages(admin, gaps):
+                return share()
+
+        without, with_pages = rig.alternate(rounds, share, watched)
+    check_file(folder / "bot.db", 2 * rounds * a_round)
+    cost = median(b - a for a, b in zip(without, with_pages, strict=True)) * 100
+    shares = f"{median(with_pages):.2%} of a core with them, {median(without):.2%} without"
+    beside = f"ratio {median(with_pages) / median(without):.3f}; {shares}"
+    return [
+        at_most("ten open pages at 50 messages/s (% of a core)", cost, 1.0, "{:.2f}", beside),
+        Figure("… the status page renewed every (s), p50", f"{median(gaps):.1f} (at most {max(gaps):.1f})"),
+    ]
+
+
+def _post(port: int, requests: list[bytes]) -> client.Acks:
+    acks = client.post(port, requests, per_second=PER_SECOND)
+    assert set(acks.statuses) == {200}, acks.statuses
+    return acks
+
+
+@contextlib.contextmanager
+def _pages(port: int, gaps: list[float]) -> Iterator[None]:
+    """Keep ten pages open; `gaps` gets the seconds between two events of a status page."""
+    responses = []
+    for view in VIEWS:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", f"/events?view={quote(view, safe='')}")
+        responses.append(connection.getresponse())
+        assert responses[-1].status == 200, responses[-1].status
+    ended = threading.Event()
+    threads = [
+        threading.Thread(target=_read, args=(each, ended, [] if n else gaps)) for n, each in enumerate(responses)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+        for response in responses:
+            response.close()
+
+
+def _read(response: http.client.HTTPResponse, ended: threading.Event, gaps: list[float]) -> None:
+    last = 0.0
+    while not ended.is_set():
+        line = response.readline()  # a ping comes every 15 s at the latest
+        if line.startswith(b"event:"):
+            now = time.monotonic()
+            gaps.extend([now - last] if last else [])
+            last = now
+
+
+# -- many rows
+
+
+def _long_queue(folder: Path, messages: int, users: int) -> list[Figure]:
+    folder.mkdir()
+    path, admin = folder / "bot.db", rig.free_port()
+    asyncio.run(rig.fill(path, messages, users))
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE control SET paused_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
+        db.execute("UPDATE outbox SET state = 'failed', error = 'bad' WHERE id % 50 = 0")
+    figures = []
+    with rig.emulator() as url, rig.daemon(folder, url, settings={"ADMIN__PORT": admin}):
+        for path_ in ("/", "/users/u17"):
+            times = sorted(_ask(admin, path_) for _ in range(REQUESTS))
+            name = f"{path_} over {messages:,} messages of {users:,} users, p50 (ms)"
+            figures.append(at_most(name, median(times), 100.0, "{:.0f}", f"at most {times[-1]:.0f} ms"))
+    return figures
+
+
+def _ask(port: int, path: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    began = time.perf_counter()
+    connection.request("GET", path, headers={"Accept": "text/html"})
+    response = connection.getresponse()
+    body = response.read()
+    milliseconds = (time.perf_counter() - began) * 1000
+    assert response.status == 200, body
+    connection.close()
+    return milliseconds

@@ -1,0 +1,47 @@
+"""Debian's prometheus and promtool, or the reason why there are none."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "monitoring"
+
+
+def program(name: str) -> str:
+    """Find a program; without it the test is skipped with a reason, and fails where CI=true."""
+    if found := shutil.which(name):
+        return found
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+        f"{name} is missing: make monitoring-deps, as root"
+    )
+
+
+def promtool(*arguments: str | Path, text: str = "") -> str:
+    """Run promtool, which has to be content; return what it said."""
+    done = subprocess.run(
+        [program("promtool"), *map(str, arguments)], input=text, capture_output=True, text=True, check=False
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said
+
+
+def metrics_in(expressions: list[str]) -> set[str]:
+    """Return the names of metrics in expressions: ours and the process's."""
+    return {name for text in expressions for name in re.findall(r"\b(?:bot|process|python)_\w+", text)}
+
+
+def of_rules() -> list[str]:
+    """Return the expressions of the alert rules."""
+    return re.findall(r"^ +expr: (.+)$", (DOCS / "alerts.rules.yml").read_text("utf-8"), re.MULTILINE)
+
+
+def of_dashboard(dashboard: dict[str, Any]) -> list[str]:
+    """Return the expressions of a dashboard."""
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
