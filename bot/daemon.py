@@ -178,8 +178,7 @@ def _openai_handler(config: Config, clock: Clock) -> Handler:
 
 def _session(concurrency: int) -> aiohttp.ClientSession:
     # A send and a read mark for each turn, letters, probes: none waits for a connection and looks like a dead service.
-    limit = 2 * concurrency + MOST + 2
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=30))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * concurrency + MOST + 2, keepalive_timeout=30))
 
 
 def _listen(section: str, host: str, port: int) -> socket.socket:

@@ -24,11 +24,9 @@ LOOK_SECONDS = 1.0  # the end of a wait rings no bell
 class Letters:
     """Send what is due, round by round, of each person one letter: the next when that one is decided."""
 
-    def __init__(
-        self, store: Store, sender: Sender, graph: GraphClient, clock: Clock, backoff_base_seconds: float
-    ) -> None:
+    def __init__(self, store: Store, sender: Sender, graph: GraphClient, clock: Clock, base_seconds: float) -> None:
         self._store, self._sender, self._graph, self._clock = store, sender, graph, clock
-        self._base, self._stopping, self._round = backoff_base_seconds, False, asyncio.Lock()
+        self._base, self._stopping, self._round = base_seconds, False, asyncio.Lock()
 
     async def go_round(self) -> None:
         """Look for what is due and send it, until drained; cancelled, what is being sent is in doubt."""

@@ -181,13 +181,11 @@ class Store:
 
     async def letters(self, most: int) -> Sequence[Letter]:
         """Return what the owner wrote and is due: one letter of a person, those under way included."""
-        now = self._clock.now()
-        return await self._db.read(lambda db: letters.due(db, most, now))
+        return await self._db.read(lambda db: letters.due(db, most, self._clock.now()))
 
     async def settle_letter(self, letter: Letter, outcome: Outcome) -> None:
         """Store what came of a letter's try."""
-        now = self._clock.now()
-        await self._db.keep(lambda db: letters.settle(db, letter, outcome, now, self._overtaken))
+        await self._db.keep(lambda db: letters.settle(db, letter, outcome, self._clock.now(), self._overtaken))
 
     async def standing(self, message_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
         """Return what a message's user had already, and their newest utterances, oldest first, within both bounds."""

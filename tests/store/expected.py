@@ -49,6 +49,26 @@ class Said:
     doubt: tuple[str, int] | None = None  # callback id and number of the try that nothing is known of
 
 
+@dataclass(eq=False, slots=True)
+class Written:
+    """A letter of the owner's, and how far it is."""
+
+    body: str
+    who: Person
+    since: datetime  # when it was written, or until when it was put off
+    waits: bool = True
+    sending: bool = False  # a try began, and nobody knows how it ended
+    callback: tuple[str, int] | None = None  # id and number of the last try
+
+    def end(self, outcome: Outcome) -> None:
+        """A try ends."""
+        match outcome:
+            case Done() | Failed():
+                self.waits = False
+            case InDoubt(until=until) | Released(until=datetime() as until):
+                self.since = until
+
+
 @dataclass
 class Expected:
     """The queue as it ought to be."""
@@ -60,6 +80,7 @@ class Expected:
     ids: dict[str, Person] = field(default_factory=dict)
     places: int = 0
     stumbles: dict[str, dict[Said, bool]] = field(default_factory=dict)  # by service, since it last did its work
+    letters: list[Written] = field(default_factory=list)
 
     # -- the order
 
@@ -180,6 +201,8 @@ class Expected:
             for m in self.said:
                 m.arrived = min(m.arrived, now)
                 m.due = max(now, m.due - back) if m.due > now else m.due
+            for one in self.letters:
+                one.since = max(now, one.since - back) if one.since > now else one.since
             for who in self.people:
                 who.served = min(who.served, now)
 
@@ -188,6 +211,28 @@ class Expected:
         for m in self.said:
             if m.doubt and m.doubt[0] == callback and not (failed and number < m.doubt[1]):
                 m.doubt, m.due = None, NEVER if m.state == "pending" else m.due
+        for one in self.letters:
+            # One that was refused and waits is settled by nothing but the news that it went out after all.
+            if (
+                one.callback
+                and one.callback[0] == callback
+                and (not failed or (one.sending and number == one.callback[1]))
+            ):
+                one.waits = False
+
+    # -- letters
+
+    def write(self, who: Person, bodies: Iterable[str], now: datetime) -> None:
+        """The owner writes."""
+        self.letters += [Written(body, who, now) for body in bodies]
+
+    def letters_due(self, now: datetime) -> list[Written]:
+        """The oldest of each person's that wait, whoever has waited longest first."""
+        heads: dict[Person, Written] = {}
+        for one in self.letters:
+            if one.waits:
+                heads.setdefault(one.who, one)
+        return sorted((one for one in heads.values() if one.since <= now), key=lambda one: one.since)
 
     # -- operators
 
@@ -276,7 +321,7 @@ class Expected:
         for one in sorted(self.people, key=lambda who: who.number):
             two = one.becomes
             if two and sum(m.state == "leased" for m in self.said if m.who in (one, two)) < 2:
-                for m in self.said:
+                for m in (*self.said, *self.letters):
                     m.who = two if m.who is one else m.who
                 for other in self.people:
                     other.becomes = two if other.becomes is one else other.becomes

@@ -27,6 +27,7 @@ from bot.store.store import Store
 from tests.clock import FakeClock
 from tests.store.desk import Desk
 from tests.store.expected import Expected, Person, Said
+from tests.store.model_letters import Owner
 from tests.store.model_turns import SLOTS, Turn, Turns
 from tests.store.model_webhooks import Webhooks
 
@@ -49,11 +50,11 @@ WEIGHTS = {
     "write": 6, "write_as_before": 2, "redeliver": 1, "change_a_message": 2, "change_an_identity": 1, "link": 2,
     "status": 2, "claim": 8, "answer": 9, "end_a_turn": 3, "fail_together": 3, "wait": 3, "crash": 1,
     "crash_again_and_again": 1, "restart_with_another_clock": 1, "hear_the_dead": 1,
-    "retry": 2, "operate": 2, "put_right": 3, "prune": 1,
+    "retry": 2, "operate": 2, "put_right": 3, "prune": 1, "write_a_letter": 3, "post_letters": 4,
 }  # fmt: skip
 
 
-class QueueMachine(Webhooks, Turns, RuleBasedStateMachine):
+class QueueMachine(Webhooks, Turns, Owner, RuleBasedStateMachine):
     """A store, a few people, turns and operators."""
 
     weights: ClassVar[dict[str, int]] = WEIGHTS
@@ -209,5 +210,5 @@ class QueueMachine(Webhooks, Turns, RuleBasedStateMachine):
                 assert outcome is not None
                 await self.desk.settle(lease, outcome)
             if await self.desk.depth() == 0:
-                return
+                return await self.post_all()
         raise AssertionError("a line stands still")
