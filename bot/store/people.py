@@ -26,20 +26,20 @@ _FAILED = "(SELECT user_id, count(*) AS failed FROM outbox WHERE state = 'failed
 _SORTS = {  # who is listed, by which figure, in which direction
     "depth": ("people u", "u.depth", "DESC"),
     "recent": ("people u", "coalesce(u.last_message_at, '')", "DESC"),
-    "failed": (f"{_FAILED} most CROSS JOIN people u ON u.id = most.user_id", "most.failed", "DESC"),
+    "failed": (f"{_FAILED} most CROSS JOIN people u ON u.id = most.user_id", "CAST(most.failed AS INTEGER)", "DESC"),
     "oldest": ("longest_waits CROSS JOIN people u ON u.id = user_id", "since", "ASC"),
 }
 _FOUND = """
 SELECT :exact AS id UNION SELECT user_id FROM user_ids WHERE id = :whole
 UNION SELECT user_id FROM recent_words WHERE body LIKE :text ESCAPE '!'"""
-_FITS = "(u.name LIKE :name ESCAPE '!' OR u.id IN found{})"
-_NUMBER_FITS = " OR u.phone LIKE :number ESCAPE '!' OR u.bsuid LIKE :number ESCAPE '!'"
+_FITS = """ AND (u.name LIKE :name ESCAPE '!' OR u.phone LIKE :number ESCAPE '!' OR u.bsuid LIKE :number ESCAPE '!'
+  OR u.id IN found)"""
 _QUEUE = """
 SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, begun_at, not_before_at, leased_at
   FROM outbox WHERE user_id = :id AND state IN ('pending', 'leased')
  ORDER BY state = 'pending', begun_at IS NULL, sent_at, id LIMIT :most"""
 _CONVERSATION = """
-SELECT * FROM (SELECT * FROM heard WHERE user_id = :id ORDER BY message_id DESC LIMIT :most)
+SELECT * FROM heard WHERE message_id IN (SELECT id FROM outbox WHERE user_id = :id ORDER BY id DESC LIMIT :most)
 UNION ALL SELECT * FROM (SELECT * FROM told WHERE user_id = :id ORDER BY place DESC LIMIT :most)
 ORDER BY place, direction, message_id, part"""
 
@@ -66,6 +66,7 @@ def patterns(search: str) -> Row:
     digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
     whole = digits if digits.isdecimal() else search
     text, number = ("%" + re.sub("([!%_])", r"!\1", words) + "%" for words in (search, whole))
+    number = number if re.search("[0-9]", search) else ""  # no number and no id is without a digit
     return {"name": text, "text": text, "number": number, "whole": whole, "exact": known_as and int(known_as[1])}
 
 
@@ -78,12 +79,11 @@ def listed(
             raise BadValue(field, f"{field} must be one of {', '.join(known)}")
     source, key, order = _SORTS[sort]
     some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state" if state else "1")
-    if search:
-        some += " AND " + _FITS.format(_NUMBER_FITS if re.search("[0-9]", search) else "")
+    some += _FITS if search else ""
     ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"
     if after:
-        values |= _position(after, number=sort in ("depth", "failed"))
+        values["place"], _, values["id"] = after.rpartition("-")
         behind = "<" if order == "DESC" else ">"
         # Not (place, id) < (?, ?): SQLite looks through all who share the place then.
         page = f"""SELECT * FROM ({some} AND {key} = :place AND u.id {behind} :id {ends})
@@ -105,11 +105,3 @@ def person(db: sqlite3.Connection, at: Row, known_as: str) -> Row:
         line["attempts"] = json.loads(line["attempts"] or "[]")
     user = dicts(db, f"{_PERSON} FROM people u WHERE u.id = :id", values)[0]
     return {"user": user, "queue": dicts(db, _QUEUE, values), "conversation": conversation}
-
-
-def _position(after: str, *, number: bool) -> Row:
-    place, _, user_id = after.rpartition("-")
-    try:
-        return {"place": int(place) if number else place, "id": int(user_id)}
-    except ValueError:
-        raise BadValue("after", "after must be the next of another page") from None

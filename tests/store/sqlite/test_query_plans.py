@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from bot.config import OpenAI
 from bot.domain import Batch, Done, Failed, Identity, IdentityChange, InDoubt, Operator, Released, Retry, Status
 from bot.errors import NotFound
 from bot.store.replies import PairLimit
@@ -92,7 +93,7 @@ async def everything(desk: Desk) -> None:
     await insights.causes()
     await insights.audit()
     await insights.audit(10, "5")
-    await insights.asked(ana, instructions=lambda _, name: name or "", messages=20, characters=1000)
+    await insights.asked(ana, OpenAI())
     await insights.user(f"u{ana}")
     await insights.find_user("u1")
     await insights.reasons()
