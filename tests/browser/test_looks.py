@@ -35,7 +35,7 @@ async def test_every_page_can_be_read_by_everybody(afternoon: Bot, browser: Brow
             await page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
             found[f"{name}, wide"] = ["it sticks out"] if await overflow(page) > 0 else []
             await load_axe(page)
-            for scheme in SCHEMES:
+            for scheme in SCHEMES if width == DESK else SCHEMES[:1]:  # colours don't depend on the width
                 await page.emulate_media(color_scheme=scheme)
                 found[f"{name}, {scheme}"] = await serious(page)
     assert {where: findings for where, findings in found.items() if findings} == {}
