@@ -203,7 +203,7 @@ class Channels:
         """Send free text while the number's 24 hours last, the template otherwise; nothing while WhatsApp is down."""
         alerts, callback = self.config.alerts, f"alert.{secrets.token_hex(8)}"
         signs = await self.store.insights.signs(alerts.whatsapp_to) if self.store else {}
-        if signs.get("graph_open"):
+        if signs.get("graph_open") or (alert.name == "circuit_graph" and alert.state != "cleared"):
             raise Undelivered("WhatsApp itself can't be used now")
         while come_back := self.limit.take(self.clock.now()):
             await self.clock.sleep((come_back - self.clock.now()).total_seconds())
@@ -242,7 +242,7 @@ class Channels:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError) as error:  # its own text may hold the address, a secret, too
             unreachable = isinstance(error, aiohttp.ClientConnectorError)
-            what = "it can't be reached" if unreachable else "it gave no whole answer within 10 seconds"
+            what = "it can't be reached" if unreachable else "it gave no whole answer in time"
             raise Undelivered(f"{what} ({type(error).__name__})") from None
         if not 200 <= status < 300:
             raise Undelivered(f"it answered HTTP {status}: look at the address and the token")

@@ -1,29 +1,27 @@
-"""The commands: the daemon, the demo, the check of the configuration, and what operators do in a terminal.
+"""The commands: the daemon, the demo, the check of the configuration; what operators do in a terminal is in terminal/.
 
 What only some need is imported by those: `bot status` answers without loading an HTTP server.
 """
 
 import asyncio
+import io
 import os
+import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from bot import __version__, logs
-from bot.clock import Clock
-from bot.config import Config, ConfigError, load
-from bot.domain import Operator
-from bot.errors import StartError, StoreError
-from bot.report import failure_lines, status_lines
-from bot.store.store import Store
-from bot.store.turns import Budget
+from bot.config import ConfigError, load
+from bot.errors import BadValue, StartError, StoreError
+from bot.store.migrate import check_file
+from bot.terminal.commands import configured, operators
 
-T = TypeVar("T")
-WHO = Operator("cli")  # in the audit
 MARKS = {True: "ok   ", False: "WRONG", None: "--   "}
+SQLITE_SETTINGS = str(Path(__file__).parent / "terminal" / "sqliterc")
+HINTS = ".schema explains the tables, docs/sqlite.md has recipes, .quit ends."
 
 
 class _Commands(click.Group):
@@ -33,7 +31,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (ConfigError, StartError, StoreError) as error:
             click.echo(str(error), err=True)
-            sys.exit(2 if isinstance(error, ConfigError) else 1)
+            sys.exit(2 if isinstance(error, ConfigError | BadValue) else 1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,17 +40,18 @@ def main() -> None:
     """Answer a WhatsApp number with an AI assistant: every message once, in order.
 
     USER is u17, a phone number (with or without +) or a business-scoped id. For --config there is $BOT_CONFIG, too.
+
+    \b
+    Exit codes: 0 done; 1 can't be done (why is on standard error); 2 wrong arguments or configuration.
     """
     os.umask(0o077)  # the database holds what people wrote
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what this terminal has no letter for is no reason to end
+            stream.reconfigure(errors="backslashreplace")
 
 
-def _command(function: Callable[..., None]) -> click.Command:
-    """Make it a command, of which each takes --config."""
-    option = click.option("--config", "path", type=Path, envvar="BOT_CONFIG", default="bot.toml", show_default=True)
-    return main.command()(option(function))
-
-
-@_command
+@main.command()
+@configured
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
     config = load(path, to_run=True)
@@ -74,7 +73,8 @@ def demo(model: str) -> None:
     sys.exit(run_demo(model))
 
 
-@_command
+@main.command()
+@configured
 @click.option("--online", is_flag=True, help="Also ask WhatsApp, server.public_url and the model service.")
 @click.option("--alerts", is_flag=True, help="Also send a test alert by each channel of [alerts].")
 def check(path: Path, *, online: bool, alerts: bool) -> None:
@@ -92,78 +92,32 @@ def check(path: Path, *, online: bool, alerts: bool) -> None:
         sys.exit(1 if False in [finding.good for finding in findings] else 0)
 
 
-@_command
-def status(path: Path) -> None:
-    """Show the queue: what waits, who waits, what failed, what is paused or refused."""
-    config = load(path)
-    click.echo("\n".join(_on_store(config, lambda store, _: status_lines(store, config.store.path))))
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@configured
+@click.option("--readonly", is_flag=True, help="Look only.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SQL | SQLITE3-OPTION]...")
+def sql(path: Path, arguments: tuple[str, ...], *, readonly: bool) -> None:
+    """Open the database with the sqlite3 program, or run SQL on it. docs/sqlite.md has the recipes."""
+    database = load(path).store.path
+    check_file(database)
+    options = ["-cmd", ".mode box --wrap 80"] if sys.stdout.isatty() else []
+    options += ["-readonly"] if readonly else []
+    if sys.stdin.isatty() and not arguments:
+        click.echo(f"{database}: {'look only' if readonly else 'what you change counts at once'}. {HINTS}", err=True)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python had it ignored, which the program would inherit
+    try:
+        os.execvp("sqlite3", ["sqlite3", "-init", SQLITE_SETTINGS, *options, str(database), *arguments])
+    except FileNotFoundError:
+        raise StartError("there is no program sqlite3 here: apt install sqlite3") from None
 
 
-@_command
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at most.")
-def failures(path: Path, limit: int) -> None:
-    """List the failed messages, newest first, with their ids."""
-    click.echo("\n".join(_on_store(load(path), lambda store, _: failure_lines(store.insights, limit))))
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what lets a shell complete bot's commands: put eval "$(bot completion bash)" into ~/.bashrc."""
+    from click.shell_completion import shell_complete
+
+    shell_complete(main, {}, "bot", "_BOT_COMPLETE", f"{shell}_source")
 
 
-@_command
-@click.argument("ids", nargs=-1, type=click.IntRange(1, 2**62), metavar="ID...")
-@click.option("--all", "every", is_flag=True, help="Every failed message that can be retried.")
-def retry(path: Path, ids: tuple[int, ...], *, every: bool) -> None:
-    """Put failed messages back into the queue, by the IDs that `bot failures` shows."""
-    if bool(ids) == every:
-        raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), or --all.")
-    retried = _on_store(load(path), lambda store, _: store.retry(None if every else ids, who=WHO))
-    click.echo(f"{retried}." if retried.why else f"Messages back in the queue: {retried.retried}.")
-
-
-@_command
-@click.argument("user", required=False)
-@click.option("--all", "every", is_flag=True, help="Everybody.")
-def pause(path: Path, user: str | None, *, every: bool) -> None:
-    """Stop answering a user, or everybody. What they write waits."""
-    _on_store(load(path), lambda store, user_id: store.pause(user_id, who=WHO), _one_of(user, every=every))
-    click.echo(f"{user or 'Everybody'}: paused.")
-
-
-@_command
-@click.argument("user", required=False)
-@click.option("--all", "every", is_flag=True, help="Everybody; who is paused alone stays so.")
-@click.option("--skip", is_flag=True, help="Don't answer what waits.")
-def resume(path: Path, user: str | None, *, every: bool, skip: bool) -> None:
-    """Answer a user, or everybody, again."""
-    _one_of(user, every=every)
-    _, skipped = _on_store(load(path), lambda store, user_id: store.resume(user_id, skip=skip, who=WHO), user)
-    click.echo(f"{user or 'Everybody'}: resumed.{f' Messages skipped: {skipped}.' if skip else ''}")
-
-
-@_command
-@click.argument("user", required=False)
-@click.option("--yes", is_flag=True, help="Don't ask, as it does on a terminal.")
-def clear(path: Path, user: str | None, *, yes: bool) -> None:
-    """Cancel what waits of USER; without USER, of everybody. The messages stay in the database, unanswered."""
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Cancel everything that waits, of {user or 'every user'}?", abort=True)
-    _, messages = _on_store(load(path), lambda store, user_id: store.clear(user_id, who=WHO), user)
-    click.echo(f"Waiting messages cancelled: {messages}.")
-
-
-def _one_of(user: str | None, *, every: bool) -> str | None:
-    if (user is None) != every:
-        raise click.UsageError("Name a user, or --all.")
-    return user
-
-
-def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]], user: str | None = None) -> T:
-    """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
-    logs.configure(level="critical")  # what goes wrong is said in a sentence
-
-    async def whole() -> T:
-        store = await Store.open_existing(config.store.path, clock=Clock(), budget=Budget.of(config))
-        try:
-            user_id = None if user is None else await store.insights.find_user(user)
-            return await work(store, user_id)
-        finally:
-            await store.close()
-
-    return asyncio.run(whole())
+main.commands.update(operators.commands)

@@ -1,7 +1,8 @@
 -- What the owner's window shows and does: audit from where, replies of the owner's own, minutes, warnings, alerts.
-ALTER TABLE audit ADD COLUMN address TEXT; /* from where: the client's address; NULL: a terminal on this machine */
+-- A comment stands before the semicolon here: so .schema shows it, too.
+ALTER TABLE audit ADD COLUMN address TEXT /* from where: the client's address; NULL: a terminal on this machine */;
 
-ALTER TABLE replies ADD COLUMN not_before_at TEXT; /* one that answers nothing (kind human): not sent before */
+ALTER TABLE replies ADD COLUMN not_before_at TEXT /* one that answers nothing (kind human): not sent before */;
 CREATE INDEX replies_letters ON replies (user_id, id) WHERE outbox_id IS NULL AND state IN ('planned', 'sending');
 
 CREATE TABLE minutes (
@@ -140,3 +141,64 @@ SELECT c.depth,
        (SELECT received_at FROM outbox ORDER BY id DESC LIMIT 1) AS heard_at,            -- the newest message of anybody
        (SELECT state = 'open' FROM circuits WHERE service = 'graph') AS graph_open
   FROM control c;
+
+-- For people with the sqlite3 CLI: the views of 0001, explained, and one for what happens as it happens.
+DROP VIEW queue_depth;
+CREATE VIEW queue_depth AS
+-- Who waits, the deepest line first; a ready_at that is to come is the next try, NULL while one is answered or paused.
+SELECT u.id AS user_id, u.name, coalesce(u.phone, u.bsuid) AS known_as, u.depth,
+       (SELECT min(o.sent_at) FROM outbox o WHERE o.user_id = u.id AND o.finished_at IS NULL) AS oldest_sent_at,
+       u.ready_at, u.paused_at
+  FROM users u WHERE u.depth > 0 ORDER BY u.depth DESC, u.id;
+
+DROP VIEW failures;
+CREATE VIEW failures AS
+-- Messages that failed, by their id, and replies that WhatsApp took and then couldn't deliver or, the owner's own, never
+-- took: by the message that they answer, if any. retryable 1: UPDATE outbox SET state='pending' WHERE id=… has it answered.
+SELECT o.id, o.user_id, o.body, o.error, o.attempts, o.finished_at AS failed_at,
+       o.error IS NOT 'expired' OR u.last_message_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-24 hours') AS retryable
+  FROM outbox o JOIN users u ON u.id = o.user_id WHERE o.state = 'failed'
+UNION ALL
+SELECT r.outbox_id, r.user_id, r.body, r.error, r.tries, r.sent_at, 0
+  FROM replies r LEFT JOIN outbox o ON o.id = r.outbox_id WHERE r.delivery = 'failed' AND o.state IS NOT 'failed'
+UNION ALL
+SELECT NULL, r.user_id, r.body, r.error, r.tries, coalesce(r.sending_at, r.planned_at), 0
+  FROM replies r
+ WHERE r.kind = 'human' AND r.outbox_id IS NULL AND r.state = 'failed' AND r.delivery IS NOT 'failed';
+
+DROP VIEW conversation;
+CREATE VIEW conversation AS
+-- What was said, both ways: ask for one user_id, ORDER BY at. delivery is what WhatsApp tells of a reply.
+SELECT o.user_id, o.sent_at AS at, 'in' AS direction, o.type AS kind, o.body, o.state, NULL AS delivery, o.error,
+       o.id AS outbox_id
+  FROM outbox o
+UNION ALL
+SELECT r.user_id, coalesce(r.sent_at, r.sending_at, r.planned_at), 'out', r.kind, r.body, r.state, r.delivery, r.error,
+       r.outbox_id
+  FROM replies r;
+
+CREATE VIEW events AS
+-- What happens, as it happens: `bot tail` follows it. event: arrival (what: the message's type), attempt (its outcome),
+-- operator (the action), letter (the state of what the owner wrote), warning (WhatsApp's own word for it).
+-- source and id are the row that it stands in: whatever has a larger id there came later.
+SELECT 'outbox' AS source, id, received_at AS at, 'arrival' AS event, user_id, id AS message_id, type AS what,
+       NULL AS stage, NULL AS code, NULL AS error, NULL AS duration_ms, NULL AS input_tokens, NULL AS output_tokens,
+       NULL AS request_id, NULL AS who, NULL AS address, NULL AS messages, body AS text
+  FROM outbox
+UNION ALL
+SELECT 'attempts', a.id, a.at, 'attempt', o.user_id, a.outbox_id, a.outcome, a.stage, a.code, a.error, a.duration_ms,
+       a.input_tokens, a.output_tokens, a.request_id, NULL, NULL, NULL,
+       iif(a.stage = 'model', (SELECT group_concat(r.body, char(10)) FROM replies r
+                                WHERE r.outbox_id = a.outbox_id AND r.kind = 'answer'), NULL)
+  FROM attempts a LEFT JOIN outbox o ON o.id = a.outbox_id
+UNION ALL
+SELECT 'replies', id, planned_at, 'letter', user_id, NULL, state, NULL, NULL, error, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, body
+  FROM replies WHERE outbox_id IS NULL
+UNION ALL
+SELECT 'audit', id, at, 'operator', user_id, NULL, action, NULL, NULL, NULL, NULL, NULL, NULL, NULL, who, address,
+       messages, NULL
+  FROM audit
+UNION ALL
+SELECT 'warnings', id, at, 'warning', NULL, NULL, kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, text
+  FROM warnings;

@@ -4,18 +4,18 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
 from bot.config import OpenAI
 from bot.errors import BadValue, NotFound
-from bot.store import failures, people
+from bot.store import events, failures, people, trends
 from bot.store.asked import asked
 from bot.store.db import Database
 from bot.store.failures import Failing
+from bot.store.headline import Headline, headline
 from bot.store.rows import AGE, dicts
-from bot.store.trends import Trends
 from bot.store.turns import Budget
 
 Row = dict[str, Any]
@@ -64,8 +64,6 @@ class Insights:
     def __init__(self, database: Database, clock: Clock, budget: Budget, *, discreet: bool = False) -> None:
         self._read, self._clock, self._budget = database.read, clock, budget
         self._discreet, self._unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
-        last = Trends(database, clock, budget)
-        self.trends, self.today, self.headline, self.changes = last.trends, last.today, last.headline, last.changes
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""
@@ -142,6 +140,27 @@ class Insights:
         is left out of the history. `quotes` is the text it replies to. Raises NotFound.
         """
         return await self._query(lambda db, at: asked(db, at, message_id, openai))
+
+    async def trends(self) -> Row:
+        """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and newest `warnings`."""
+        return await self._query(trends.hour)
+
+    async def today(self) -> Row:
+        """Return what the UTC day has used: answers, tokens, `cost` (None: bot.toml has no prices), `cost_per_day`."""
+        return await self._query(lambda db, at: trends.today(db, at, self._budget))
+
+    async def headline(self, known: Sequence[str] = ()) -> Headline:
+        """Say in one sentence how it goes; `known` is what only the process knows, like "starting"."""
+        now = self._clock.now()
+        return await self._query(lambda db, at: headline(db, at, known, spent=self._budget.spent(db, now)))
+
+    async def changes(self) -> int:
+        """Return a number that is another one once anybody has written to the file."""
+        return await self._query(lambda db, _: int(db.execute("PRAGMA data_version").fetchone()[0]))
+
+    async def events(self, position: events.Position, last: int = 0) -> tuple[list[Row], events.Position]:
+        """Return what happened since a position, as events.behind does."""
+        return await self._read(lambda db: events.behind(db, position, last))
 
     async def circuits(self) -> list[Row]:
         """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""

@@ -56,7 +56,7 @@ def find(db: sqlite3.Connection, known_as: str) -> int:
 
 
 def patterns(search: str) -> Row:
-    """Return what is looked for: `name`, `text`, `number` by LIKE, `whole` (digits alone of a phone), `exact` (u17).
+    """Return what is looked for: `name`, `text` and `number` by LIKE, `whole` (a phone's digits alone), `exact` (u17).
 
     Raises BadValue.
     """

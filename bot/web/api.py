@@ -87,7 +87,7 @@ class Api:
     async def reply(self, request: web.Request) -> web.Response:
         """Answer a person as the owner of the number, by the same sender."""
         user_id, who = await self._store.insights.find_user(request.match_info["user_id"]), operator(request)
-        replies = await self._store.say(user_id, split(await wire.written(request)), who=who)  # type: ignore[attr-defined, unused-ignore]
+        replies = await self._store.say(user_id, split(await wire.written(request)), who=who)
         return self._done(request, "replied", {"user": f"u{user_id}"}, {"replies": replies})
 
     async def steer(self, request: web.Request) -> web.Response:

@@ -55,10 +55,7 @@ class Page:
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals["version"] = __version__
         self._templates.filters |= {"age": age, "readable": readable}
-        self._charts: tuple[Any, Markup] = (
-            None,
-            Markup(),
-        )  # as last drawn: they take longest, and change once a minute
+        self._charts: tuple[Any, Markup] = (None, Markup())  # as last drawn
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the pages."""
@@ -105,12 +102,11 @@ class Page:
         return {part: self._part(part, values) for part in PARTS[template]}
 
     def _part(self, name: str, values: dict[str, Any]) -> Markup:
-        trends, charts = self._charts  # of everybody: nothing in them depends on who looks
-        if name == "charts" and trends == values["trends"]:
-            return charts
+        # Charts take longest, change once a minute, and nothing in them depends on who looks.
+        if name == "charts" and self._charts[0] == values["trends"]:
+            return self._charts[1]
         drawn = Markup(self._templates.get_template(f"parts/{name}.html").render(values))
-        if name == "charts":
-            self._charts = (values["trends"], drawn)
+        self._charts = (values["trends"], drawn) if name == "charts" else self._charts
         return drawn
 
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:

@@ -50,7 +50,7 @@ async def test_the_commands_count_at_once_while_the_daemon_runs(bot: Bot, emu: E
     await line_moved(emu, "moved one")
     assert bot.states()["two"] == "pending"
     status = await does(bot, "status")
-    assert "Answering." in status
+    assert "Answering normally." in status
     assert "paused" in status
     await does(bot, "resume", "u1")
     await answered(emu, "two")

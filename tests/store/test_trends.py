@@ -139,17 +139,7 @@ async def test_a_restart_within_a_minute_loses_nothing(open_desk: OpenDesk) -> N
     assert counts(await minute(desk, 50)) == (0, 2, 2, 0)
 
 
-async def test_a_long_downtime_costs_no_long_walk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many rows are looked at and no more: the newest."""
-    monkeypatch.setattr("bot.store.trends.MOST_ROWS", 3)
-    await desk.crowd()
-    await desk.serve_all()
-    row = await minute(desk, 30)
-    assert row["arrived"] == 3
-    assert row["answered"] <= 3
-
-
-async def test_old_minutes_go_and_so_do_those_of_a_clock_that_was_ahead(desk: Desk, monkeypatch: Any) -> None:
+async def test_old_minutes_go_and_so_do_those_of_a_clock_that_was_ahead(desk: Desk) -> None:
     """Eight days are kept; a row of tomorrow would stand in the way of today's."""
     await minute(desk)
     desk.tick(8 * 86_400 + 60)

@@ -73,9 +73,13 @@ def test_version_and_help() -> None:
     runner = CliRunner()
     assert runner.invoke(main, ["--version"]).output == f"bot, version {__version__}\n"
     listed = runner.invoke(main, ["--help"]).output
-    for command in ("run", "demo", "check", "status", "failures", "retry", "pause", "resume", "clear"):
+    own = ("run", "demo", "check", "sql")
+    for command in (*own, "status", "users", "show", "failures", "tail", "retry", "pause", "resume", "clear"):
         assert f"\n  {command} " in listed
-        assert "--config" in runner.invoke(main, [command, "--help"]).output
+        help_ = runner.invoke(main, [command, "--help"]).output
+        assert "--config" in help_
+        assert ("--json" in help_) == (command not in own)
+    assert "Exit codes: 0 done; 1 can't be done" in listed
 
 
 @pytest.mark.parametrize(
@@ -238,11 +242,11 @@ def test_status_knows_whether_the_daemon_runs_and_why_it_does_not_answer(folder:
     with_store(folder, _some)
     with (folder / "bot.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert bot(folder, "status").output.startswith("Answering.\n")
+        assert bot(folder, "status").output.startswith("Answering normally.\n")
         with_store(folder, refuse)
         assert bot(folder, "pause", "--all").exit_code == 0
         output = bot(folder, "status").output
-    assert output.startswith("Not answering:\n")
+    assert output.startswith("Not answering: Paused since ")
     assert "Incorrect API key" in output
     assert re.search(r"The model is tried again at \d\d \w{3} [\d:]{8} UTC; bot check", output)
     assert "everything is paused since" in output
@@ -277,7 +281,9 @@ def test_status_says_when_the_file_can_not_be_written(folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         other.execute("BEGIN IMMEDIATE")
         result = bot(folder, "status")
-    assert result.output.startswith("Not answering:\n  the file can't be written: another program holds")
+    assert result.output.startswith(
+        "Not answering: The file can't be written: another program holds the file's write lock.\n\n"
+    )
     assert result.stderr == ""
 
 
@@ -286,7 +292,8 @@ def test_failures_are_listed_with_their_ids_and_reasons(folder: Path) -> None:
     with_store(folder, _nothing)
     assert bot(folder, "failures").output == "Nothing failed.\n"
     with_store(folder, _some)
-    first, second, third = bot(folder, "failures").output.splitlines()
+    causes, _, first, second, third = bot(folder, "failures").output.splitlines()
+    assert causes == "     1  the model broke"
     assert first.startswith(f"1  u1 Bea +{BEA}, ")
     assert second.strip() == "the model broke"
     assert third.strip() == "> late question"

@@ -1,5 +1,6 @@
 """The file is made, renewed, or refused in a sentence that says what to do; a refused file stays as it was."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -178,7 +179,12 @@ async def test_the_schema_documents_itself(desk: Desk, path: Path) -> None:
         text = rows(path, "SELECT sql FROM sqlite_schema WHERE name = ?", table)[0][0]
         assert text.endswith(("STRICT", "STRICT, WITHOUT ROWID"))
         assert "-- " in text
-    for view in ("queue_depth", "failures", "conversation"):
-        assert rows(path, "SELECT type FROM sqlite_schema WHERE name = ?", view) == [("view",)]
+    for view in ("queue_depth", "failures", "conversation", "events"):
+        ((kind, text),) = rows(path, "SELECT type, sql FROM sqlite_schema WHERE name = ?", view)
+        assert (kind, text.split("\n")[1][:3]) == ("view", "-- ")
         by_hand(path, f"SELECT * FROM {view}")
+    for table, column in ("audit", "address"), ("replies", "not_before_at"):  # added later
+        assert re.search(
+            rf"{column} TEXT /\* .* \*/", rows(path, "SELECT sql FROM sqlite_schema WHERE name = ?", table)[0][0]
+        )
     check_sums(path)

@@ -17,7 +17,7 @@ ANA, BEN, CARL = "5215550001", "5215550002", "5215550003"
 # A scan of an index that holds only what is looked for is none to fear, nor one that is left at its page's end.
 HARMLESS = re.compile(
     r"SCAN \w+ USING (COVERING )?INDEX (outbox_one_lease|outbox_failed|outbox_failed_user|outbox_causes|users_merging"
-    r"|replies_undecided|replies_undelivered|replies_human|users_depth)\b"
+    r"|replies_undecided|replies_undelivered|replies_human|replies_letters|users_depth)\b"
 )
 TABLES = re.compile(r"SCAN (outbox|users|replies|attempts|user_ids|[a-z])\b")
 WHOLE_LINE = (
@@ -63,6 +63,14 @@ async def everything(desk: Desk) -> None:
         desk.tick()
     ana = await desk.id_of(ANA)
     await desk.store.standing(ana, 20, 24_000)
+    await desk.write(ANA, "letter one", "letter two", "letter three")
+    letter = await desk.letter()
+    await desk.post(letter)
+    await desk.end(await desk.letter(), Failed("bad"))
+    await desk.end(await desk.letter(), Released(desk.clock.now(), "graph", error="no"))
+    await desk.letters()
+    await desk.store.try_circuit("graph", who=Operator("test"))
+    await desk.post(await desk.letter())
     await desk.store.listening()
     await desk.store.retry(None, who=Operator("test"))
     await desk.store.pause(ana, who=Operator("test"))

@@ -1,0 +1,26 @@
+"""What happens, as it happens: the view `events`, followed by the ids of the rows that it stands in."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from bot.store.rows import dicts
+
+Position = dict[str, int]  # by source, the last row that was read
+SOURCES = ("outbox", "attempts", "replies", "audit", "warnings")
+MOST = 1000  # of a source at a time
+_EVENTS = """
+SELECT id AS row, at, event, 'u' || user_id AS user_id, message_id, stage, what, messages, who, address, duration_ms,
+       input_tokens, output_tokens, code, error, request_id, text
+  FROM events WHERE source = '{source}' AND id > ? AND id <= ?"""
+
+
+def behind(db: sqlite3.Connection, position: Mapping[str, int], last: int) -> tuple[list[dict[str, Any]], Position]:
+    """Return what happened since, in the order of time, and the position then; of a source without one, the `last`."""
+    found, reached = [], {}
+    for source in SOURCES:
+        newest = db.execute(f"SELECT coalesce(max(id), 0) FROM {source}").fetchone()[0]
+        since = min(position.get(source, newest - last), newest)  # the id of a row that is deleted is given again
+        reached[source] = min(since + MOST, newest)
+        found += dicts(db, _EVENTS.format(source=source), (since, reached[source]))
+    return sorted(found, key=lambda row: row["at"]), reached

@@ -1,0 +1,225 @@
+"""What operators do in a terminal: commands that look and commands that act, on the file, daemon up or down.
+
+Each has --json, and prints with it what the JSON API answers.
+"""
+
+import asyncio
+import json
+import select
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any, TypeVar
+
+import click
+
+from bot import logs
+from bot.clock import Clock
+from bot.config import Config, load
+from bot.domain import Operator
+from bot.store.failures import Failing
+from bot.store.people import STATES
+from bot.store.store import Store
+from bot.store.turns import Budget
+from bot.terminal import report
+
+T = TypeVar("T")
+WHO = Operator("cli")  # in the audit
+MOST_USERS = 20
+WATCH_SECONDS, TAIL_SECONDS = 2.0, 0.5
+OF_THIS = " in its text, error, name or number."
+
+operators = click.Group()
+configured = click.option("--config", "path", type=Path, envvar="BOT_CONFIG", default="bot.toml", show_default=True)
+limited = click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at most.")
+somebody = click.argument("user", required=False)
+
+
+def _command(function: Callable[..., None]) -> click.Command:
+    """Make it a command with --config and --json, that is called with the Config and `as_json`."""
+
+    @wraps(function)
+    def whole(path: Path, **given: Any) -> None:
+        function(load(path), **given)
+
+    return operators.command()(configured(click.option("--json", "as_json", is_flag=True, help="For programs.")(whole)))
+
+
+def _filtered(function: Callable[..., None]) -> Callable[..., None]:
+    """Let it take the filters of failures."""
+    for name, help_ in ("search", "With this" + OF_THIS), ("user", "Of this person."), ("cause", "With this error."):
+        function = click.option(f"--{name}", default="", help=help_)(function)
+    return function
+
+
+@_command
+@click.option("--watch", is_flag=True, help="Draw it again every 2 seconds, until Ctrl-C.")
+def status(config: Config, *, watch: bool, as_json: bool) -> None:
+    """Show the queue: what waits, who waits, what failed, what is paused or refused."""
+
+    async def look(store: Store) -> None:
+        running, found = report.daemon_runs(config.store.path), await _status(store)
+        found |= {"running": running, "ready": running and not found["reasons"]}
+        _show(found, report.status_lines(found), as_json=as_json, over=watch)
+
+    _repeat(config, look, WATCH_SECONDS * watch)
+
+
+@_command
+@click.option("--search", default="", help="In names, numbers, ids and recent texts.")
+@click.option("--state", type=click.Choice(STATES), help="Those in this state; leased is being answered.")
+@click.option("--sort", default="depth", type=click.Choice(["depth", "oldest", "failed", "recent"]), show_default=True)
+@limited
+def users(config: Config, *, as_json: bool, limit: int, state: str | None, **which: str) -> None:
+    """List the people who write, the deepest line first."""
+    found = _on_store(config, lambda store, _: store.insights.users(limit, state=state or "", **which))
+    lines = report.user_lines(found["users"], running=report.daemon_runs(config.store.path))
+    _show(found, [*(lines or ["Nobody."]), *report.more(found)], as_json=as_json)
+
+
+@_command
+@click.argument("user")
+def show(config: Config, *, user: str, as_json: bool) -> None:
+    """Show a person: who it is, what waits, and the conversation with every try at answering it."""
+    found = _on_store(config, lambda store, _: store.insights.user(user))
+    _show(found, report.person_lines(found, running=report.daemon_runs(config.store.path)), as_json=as_json)
+
+
+@_command
+@_filtered
+@limited
+def failures(config: Config, *, as_json: bool, limit: int, **which: str) -> None:
+    """List what failed: how often for which cause, then each message, newest first, with its id."""
+
+    async def look(store: Store, _: int | None) -> dict[str, Any]:
+        causes = [] if any(which.values()) else await store.insights.causes()
+        return {**await store.insights.failures(limit, **which), "causes": causes}
+
+    found = _on_store(config, look)
+    _show(found, [*(report.failure_lines(found) or ["Nothing failed."]), *report.more(found)], as_json=as_json)
+
+
+@_command
+@click.option("-n", "--lines", "last", type=click.IntRange(0, 1000), default=10, show_default=True, help="Of the past.")
+@click.option("--texts", is_flag=True, help="With what people wrote and were answered.")
+@click.option("--once", is_flag=True, help="Print the past and end.")
+def tail(config: Config, *, last: int, texts: bool, once: bool, as_json: bool) -> None:
+    """Show what happens, as it happens, until Ctrl-C: arrivals, tries, answers, sends, what operators do."""
+
+    position: dict[str, int] = {}
+
+    async def look(store: Store) -> None:
+        events, reached = await store.insights.events(position, last)
+        for event in events if position else events[-last:]:
+            told = event | {"text": event["text"] if texts else None}
+            _show(told, [report.event_line(told)], as_json=as_json)
+        position.update(reached)
+
+    _repeat(config, look, TAIL_SECONDS * (not once))
+
+
+@_command
+@click.argument("ids", nargs=-1, type=click.IntRange(1, 2**62), metavar="ID...")
+@click.option("--all", "every", is_flag=True, help="Every one that can be.")
+@_filtered
+def retry(config: Config, *, ids: tuple[int, ...], every: bool, as_json: bool, **which: str) -> None:
+    """Put failed messages back into the queue: by the IDs that `bot failures` shows, by its filters, or all."""
+    if bool(ids) == (every or any(which.values())):
+        raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), a filter, or --all.")
+    done = _on_store(config, lambda store, _: store.retry(ids or Failing(**which), who=WHO))
+    skipped = sum(done.why.values())
+    told = f"{done}." if skipped else f"Messages back in the queue: {done.retried}."
+    _show({"retried": done.retried, "skipped": skipped, "why": done.why}, [told], as_json=as_json)
+
+
+@_command
+@somebody
+@click.option("--all", "every", is_flag=True, help="Everybody.")
+def pause(config: Config, *, user: str | None, every: bool, as_json: bool) -> None:
+    """Stop answering a user, or everybody. What they write waits."""
+    people = _on_store(config, lambda store, user_id: store.pause(user_id, who=WHO), _one_of(user, every=every))
+    _show({"users": people}, [f"{user or 'Everybody'}: paused."], as_json=as_json)
+
+
+@_command
+@somebody
+@click.option("--all", "every", is_flag=True, help="Everybody; who is paused alone stays so.")
+@click.option("--skip", is_flag=True, help="Don't answer what waits.")
+def resume(config: Config, *, user: str | None, every: bool, skip: bool, as_json: bool) -> None:
+    """Answer a user, or everybody, again."""
+    _one_of(user, every=every)
+    people, skipped = _on_store(config, lambda store, user_id: store.resume(user_id, skip=skip, who=WHO), user)
+    told = f"{user or 'Everybody'}: resumed.{f' Messages skipped: {skipped}.' if skip else ''}"
+    _show({"users": people, "messages": skipped}, [told], as_json=as_json)
+
+
+@_command
+@somebody
+@click.option("--yes", is_flag=True, help="Don't ask, as it does on a terminal.")
+def clear(config: Config, *, user: str | None, yes: bool, as_json: bool) -> None:
+    """Cancel what waits of USER; without USER, of everybody. The messages stay in the database, unanswered."""
+    if not yes and sys.stdin.isatty():
+        found = _on_store(config, lambda store, _: store.insights.user(user) if user else store.insights.queue_stats())
+        waiting = found["user"]["depth"] - (found["user"]["state"] == "leased") if user else found["pending"]
+        click.confirm(f"Cancel what waits of {user or 'everybody'}, messages: {waiting}?", abort=True, err=True)
+    people, messages = _on_store(config, lambda store, user_id: store.clear(user_id, who=WHO), user)
+    _show({"users": people, "messages": messages}, [f"Waiting messages cancelled: {messages}."], as_json=as_json)
+
+
+async def _status(store: Store) -> dict[str, Any]:
+    await store.try_writing()
+    headline, found = await store.headline(), await store.insights.users(MOST_USERS)
+    found = {"headline": headline.text, "reasons": await store.reasons(), "users": found["users"]}
+    return {**await store.insights.queue_stats(), **found, "circuits": await store.insights.circuits()}
+
+
+def _one_of(user: str | None, *, every: bool) -> str | None:
+    if (user is None) != every:
+        raise click.UsageError("Name a user, or --all.")
+    return user
+
+
+def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]], user: str | None = None) -> T:
+    """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
+    logs.configure(level="critical")  # what goes wrong is said in a sentence
+
+    async def whole() -> T:
+        store = await Store.open_existing(config.store.path, clock=Clock(), budget=Budget.of(config))
+        try:
+            user_id = None if user is None else await store.insights.find_user(user)
+            return await work(store, user_id)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
+def _repeat(config: Config, look: Callable[[Store], Awaitable[None]], seconds: float) -> None:
+    """Look once or, with `seconds` between, until Ctrl-C or until nobody reads what is printed."""
+    reader = select.poll()
+    reader.register(1, 0)  # it tells of one that is gone
+
+    async def whole(store: Store, _: int | None) -> None:
+        await look(store)
+        while seconds and not reader.poll(0):
+            await asyncio.sleep(seconds)
+            await look(store)
+
+    with suppress(KeyboardInterrupt):  # is how one ends it
+        _on_store(config, whole)
+
+
+def _show(found: Any, lines: list[str], *, as_json: bool, over: bool = False) -> None:
+    """Print what was found: lines for people (`over` those before, on a terminal), or one line of JSON.
+
+    JSON in ASCII: what a stranger wrote can't drive a terminal there either.
+    """
+    if over and not as_json and sys.stdout.isatty():
+        # What doesn't fit is left out by the terminal itself (autowrap off), which knows how wide its characters are.
+        kept = "".join(f"{line}\x1b[K\n" for line in lines[: get_terminal_size().lines - 1])
+        click.echo(f"\x1b[H\x1b[?7l{kept}\x1b[J\x1b[?7h", nl=False)
+    else:
+        click.echo(json.dumps(found) if as_json else "\n".join(lines))
