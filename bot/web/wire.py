@@ -48,11 +48,11 @@ async def wants_skip(request: web.Request) -> bool:
 
 
 async def written(request: web.Request) -> str:
-    """Return what the owner wrote to somebody: `{"text"}`."""
-    text = _text("text", (await _fields(request, "text")).get("text")).replace("\r\n", "\n").strip()
-    if not text:
-        raise BadValue("text", "text must say something")
-    return text
+    """Return what the owner wrote to somebody, `{"text"}`, free of what would spoil a row."""
+    text = (await _fields(request, "text")).get("text")
+    if not isinstance(text, str) or not text.strip() or len(text) > clean.TEXT_LIMIT:
+        raise BadValue("text", f"text must be what to say, in at most {clean.TEXT_LIMIT} characters")
+    return clean.text(text).replace("\r\n", "\n").strip()
 
 
 async def _fields(request: web.Request, *known: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -256,24 +256,26 @@ async def test_what_the_model_was_sent_is_told(admin: Admin) -> None:
     assert (await admin.get("/api/messages/x/model")).status == 400
 
 
-async def test_the_owner_answers_by_the_same_way(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long texts are split as answers are; an empty one is 400, an unknown person 404."""
-    said = []
-
-    async def say(user_id: int, bodies: Sequence[str], who: Operator) -> int:
-        said.append((user_id, list(bodies), who.name))
-        return len(bodies)
-
-    monkeypatch.setattr(admin.store, "say", say, raising=False)
+async def test_the_owner_answers_by_the_same_way(admin: Admin) -> None:
+    """Long texts are split as answers are; an empty one is 400, an unknown person 404, a silent one 409."""
     await wait(admin.store, ANA, "hola")
     reply = await admin.post(f"/api/users/{ANA}/reply", {"text": " ¡Hola!\r\n¿Qué tal? "})
     assert json.loads(reply.body) == {"replies": 1}
     assert json.loads((await admin.post("/api/users/u1/reply", {"text": "x" * 5000})).body) == {"replies": 2}
-    assert said[0] == (1, ["¡Hola!\n¿Qué tal?"], "api")
-    for malformed in ({}, {"text": ""}, {"text": " \n"}, {"text": 7}, {"text": "\ud800"}, {"text": "x" * 16_385}):
+    for malformed in ({}, {"text": ""}, {"text": " \n"}, {"text": 7}, {"text": "x" * 16_385}):
         assert (await admin.post("/api/users/u1/reply", malformed)).status == 400
     assert (await admin.post("/api/users/u9/reply", {"text": "hola"})).status == 404
-    assert len(said) == 2
+    await wait(admin.store, BEA, "hola", minutes_ago=25 * 60)
+    assert (await admin.post("/api/users/u2/reply", {"text": "hola"})).status == 409
+    told = json.loads((await admin.get("/api/users/u1")).body)["conversation"][1:]
+    assert [(line["kind"], line["body"][:7], line["message_id"]) for line in told] == [
+        ("human", "¡Hola!\n", None), ("human", "xxxxxxx", None), ("human", "xxxxxxx", None),
+    ]  # fmt: skip
+    acts = json.loads((await admin.get("/api/audit")).body)["audit"]
+    assert [(act["action"], act["user_id"], act["messages"]) for act in acts] == [
+        ("reply", "u1", 2),
+        ("reply", "u1", 1),
+    ]
 
 
 async def test_the_audit_tells_who_did_what_from_where(admin: Admin) -> None:
