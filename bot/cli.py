@@ -100,8 +100,7 @@ def sql(path: Path, arguments: tuple[str, ...], *, readonly: bool) -> None:
     """Open the database with the sqlite3 program, or run SQL on it. docs/sqlite.md has the recipes."""
     database = load(path).store.path
     check_file(database)
-    options = ["-cmd", ".mode box --wrap 80"] if sys.stdout.isatty() else []
-    options += ["-readonly"] if readonly else []
+    options = ["-cmd", ".mode box --wrap 80"] * sys.stdout.isatty() + ["-readonly"] * readonly
     if sys.stdin.isatty() and not arguments:
         click.echo(f"{database}: {'look only' if readonly else 'what you change counts at once'}. {HINTS}", err=True)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python had it ignored, which the program would inherit

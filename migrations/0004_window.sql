@@ -200,5 +200,6 @@ SELECT 'audit', id, at, 'operator', user_id, NULL, action, NULL, NULL, NULL, NUL
        messages, NULL
   FROM audit
 UNION ALL
-SELECT 'warnings', id, at, 'warning', NULL, NULL, kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, text
+SELECT 'warnings', id, received_at, 'warning', NULL, NULL, kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, text
   FROM warnings;

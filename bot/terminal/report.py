@@ -106,9 +106,8 @@ def _state(user: dict[str, Any], *, running: bool) -> str:
 
 
 def _details(row: dict[str, Any]) -> str:
-    return ", ".join(
-        form.format(_safe(readable(str(row[name])))) for name, form in WORDS["forms"].items() if row.get(name)
-    )
+    known = {name: str(row[name]) for name in WORDS["forms"] if row.get(name)}
+    return ", ".join(WORDS["forms"][name].format(_safe(readable(value))) for name, value in known.items())
 
 
 def _painted(text: str, what: str) -> str:

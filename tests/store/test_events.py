@@ -68,6 +68,7 @@ async def test_a_long_absence_is_made_up_for_in_steps(desk: Desk, monkeypatch) -
 
 async def test_warnings_are_told(desk: Desk, path) -> None:
     """What WhatsApp says of the account."""
-    by_hand(path, "INSERT INTO warnings (at, kind, text) VALUES ('2026-11-24T10:00:00.000Z', 'account_update', 'hm')")
+    times = "'2026-11-24T10:00:00.000Z'"
+    by_hand(path, f"INSERT INTO warnings VALUES (1, {times}, 'account_update', 'hm', 0, {times})")
     found, _ = await desk.store.insights.events({}, 1)
     assert (found[0]["event"], found[0]["what"], found[0]["text"]) == ("warning", "account_update", "hm")
