@@ -11,22 +11,19 @@ HERE = Path(__file__).parent
 OUTPUT = HERE / "output"
 PHONE, DESK = 360, 1440
 HEIGHTS = {PHONE: 740, DESK: 900}
-Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SERIOUS = {"serious", "critical"}
 
 expect.set_options(timeout=15_000)  # for a loaded machine
 
 
 @contextlib.asynccontextmanager
-async def window(
-    browser: Browser, url: str, *, width: int = DESK, scheme: Scheme = "light", **options: Any
-) -> AsyncIterator[Page]:
+async def window(browser: Browser, url: str, *, width: int = DESK, **options: Any) -> AsyncIterator[Page]:
     """Open a page; at the end nothing may have been refused by the content policy or gone wrong in a script."""
     context = await browser.new_context(
         viewport={"width": width, "height": HEIGHTS[width]},
-        color_scheme=scheme,
         has_touch=width == PHONE,
-        device_scale_factor=2 if width == PHONE else 1,
+        reduced_motion="reduce",  # colours are what they are at once
         **options,
     )
     page, troubles = await context.new_page(), list[str]()
@@ -44,9 +41,13 @@ def _note(troubles: list[str], line: ConsoleMessage) -> None:
         troubles.append(line.text)
 
 
-async def serious(page: Page) -> list[str]:
-    """Return axe-core's serious findings, each with the first elements that it means. Wants `bypass_csp`."""
+async def load_axe(page: Page) -> None:
+    """Put axe-core into a page; its window wants `bypass_csp`."""
     await page.add_script_tag(path=HERE / "axe" / "axe.min.js")
+
+
+async def serious(page: Page) -> list[str]:
+    """Return axe-core's serious findings, each with the first elements that it means."""
     found = await page.evaluate("axe.run({resultTypes: ['violations']})")
     return [
         f"{each['id']}: {each['help']}: {[node['html'][:120] for node in each['nodes'][:3]]}"
