@@ -23,6 +23,7 @@ from bot.config import Config
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
 from bot.janitor import keep_house, note_minutes, tell_reasons
+from bot.letters import MOST, Letters
 from bot.metrics import Metrics
 from bot.scheduler import Scheduler
 from bot.sender import Confirmation, NumberLimit, Sender
@@ -89,11 +90,13 @@ class Daemon:
             sender = self._sender(store, graph, deaf=await store.listening())
             turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency, self._metrics)
+            letters = Letters(store, sender, graph, self._clock, config.queue.backoff_base_seconds)
             side_tasks = (
                 keep_house(store, self._clock, config.store.keep_days, sender, graph),
                 note_minutes(store, self._clock),
                 tell_reasons(store, self._clock),
                 Alerts(store, Channels(config, self._clock, session, graph, sender.limit, store)).run(),
+                letters.go_round(),
                 self._metrics.watch_loop(),
             )
             for work in side_tasks:
@@ -109,7 +112,7 @@ class Daemon:
                 self.reasons["stop"] = "stopping"
                 notify("STOPPING=1")
                 log.info("draining", seconds=config.queue.drain_seconds)
-                await scheduler.drain(config.queue.drain_seconds)
+                await asyncio.gather(*(work.drain(config.queue.drain_seconds) for work in (scheduler, letters)))
 
     async def _open_store(self) -> Store:
         config, limits = self._config, self._config.limits
@@ -174,8 +177,9 @@ def _openai_handler(config: Config, clock: Clock) -> Handler:
 
 
 def _session(concurrency: int) -> aiohttp.ClientSession:
-    # A send, a read mark and a probe for each turn: none waits for a connection and looks like a dead service.
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * concurrency + 2, keepalive_timeout=30))
+    # A send and a read mark for each turn, letters, probes: none waits for a connection and looks like a dead service.
+    limit = 2 * concurrency + MOST + 2
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=30))
 
 
 def _listen(section: str, host: str, port: int) -> socket.socket:

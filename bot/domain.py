@@ -169,6 +169,18 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """A part of what the owner writes to a user oneself: it answers no message, so no lease stands for it.
+
+    `late`: by our clock the user's last message is over 24 hours old.
+    """
+
+    user_id: int
+    part: Part
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One turn of the conversation, for the model."""
 

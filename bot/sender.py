@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.clock import Clock, ms_since
-from bot.domain import Done, Failed, InDoubt, Lease, Outcome, Part, Receipt, Released
+from bot.domain import Done, Failed, InDoubt, Lease, Letter, Outcome, Part, Receipt, Released
 from bot.errors import Kind, ServiceError
 from bot.metrics import Metrics
 from bot.store.replies import Admission, Permit, Settled, Wait
@@ -73,7 +73,7 @@ class Confirmation:
 
 
 class Sender:
-    """Deliver a lease's parts in order; the next goes after the previous one's 200."""
+    """Deliver a lease's parts in order, the next after the previous one's 200; or a letter, which is one part."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Sender:
         self._store, self._graph, self._clock = store, graph, clock
         self.limit, self.confirmation, self.metrics = limit, confirmation, metrics
 
-    async def deliver(self, lease: Lease, parts: Sequence[Part], begun: Admission | None = None) -> Outcome:
+    async def deliver(self, lease: Lease | Letter, parts: Sequence[Part], begun: Admission | None = None) -> Outcome:
         """Send what is not decided yet; `begun` is the first part's admission, where it was asked for already.
 
         Returns Done when nothing is left to send, Failed when a status said that a part failed, or why the row has
@@ -103,8 +103,8 @@ class Sender:
                 continue
             match begun or await self._admit(lease, part, receipt):
                 case Permit() as permit:
-                    quote = lease.messages[0].wamid if lease.manual and part is undecided[0] else None
-                    step = await self._send(lease, part, permit, quote)
+                    quotes = isinstance(lease, Lease) and lease.manual and part is undecided[0]
+                    step = await self._send(lease, part, permit, quotes=quotes)
                     if not isinstance(step, Receipt):
                         return step
                     receipt = step
@@ -124,7 +124,7 @@ class Sender:
         ends = [self.confirmation.until(part.sending_at or now) for part in parts if part.state == "sending"]
         return InDoubt(max(ends)) if ends and max(ends) > now else None
 
-    async def _admit(self, lease: Lease, part: Part, before: Receipt | None) -> Admission | InDoubt:
+    async def _admit(self, lease: Lease | Letter, part: Part, before: Receipt | None) -> Admission | InDoubt:
         now = self._clock.now()
         if part.state == "sending":
             if doubt := self.doubt([part]):
@@ -138,9 +138,11 @@ class Sender:
             await self._store.record_sent(before)
         return Wait(come_back)
 
-    async def _send(self, lease: Lease, part: Part, permit: Permit, quote: str | None) -> Receipt | InDoubt:
+    async def _send(self, lease: Lease | Letter, part: Part, permit: Permit, *, quotes: bool) -> Receipt | InDoubt:
         began, sent_at = time.perf_counter(), self._clock.now()
         outcome, code = "interrupted", None
+        message = lease.messages[0] if isinstance(lease, Lease) else None
+        quote = message.wamid if message and quotes else None
         try:
             wamid = await self._graph.send_text(permit.to, part.body, callback=permit.callback, quote=quote)
             outcome = "sent"
@@ -157,6 +159,6 @@ class Sender:
             self.metrics.count("sends", outcome, code or "")
             self.metrics.observe("send_seconds", time.perf_counter() - began)
             log.info(
-                "send", user=f"u{lease.user_id}", message=lease.messages[0].id, part=part.number, kind=part.kind,
+                "send", user=f"u{lease.user_id}", message=message and message.id, part=part.number, kind=part.kind,
                 outcome=outcome, code=code, ms=ms_since(began),
             )  # fmt: skip

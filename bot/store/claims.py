@@ -39,7 +39,7 @@ SELECT s.id FROM outbox s CROSS JOIN users u ON u.id = s.user_id
 _MOMENTS = {
     "users": ("served_at", "ready_at", "pair_full_at", "noticed_at", "limited_at", "resumed_at"),
     "outbox": ("received_at", "begun_at", "not_before_at", "finished_at"),
-    "replies": ("planned_at", "sending_at"),
+    "replies": ("planned_at", "sending_at", "not_before_at"),
     "circuits": ("probe_at",),
 }
 _WAITS = ("ready_at", "pair_full_at", "not_before_at", "probe_at")  # of which something is left; the others are over

@@ -44,15 +44,10 @@ class Retried:
     retried: int
     why: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def skipped(self) -> int:
-        """How many were left as they are."""
-        return sum(self.why.values())
-
     def __str__(self) -> str:
         """Say it: `17 of 18 put back; 1 was answered meanwhile`."""
         left = (f"; {count} {why if count == 1 else why.replace('was', 'were', 1)}" for why, count in self.why.items())
-        return f"{self.retried} of {self.retried + self.skipped} put back{''.join(left)}"
+        return f"{self.retried} of {self.retried + sum(self.why.values())} put back{''.join(left)}"
 
 
 def meant(db: sqlite3.Connection, which: Failing) -> tuple[str, Row]:

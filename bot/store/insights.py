@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from bot.clock import Clock, stamp
+from bot.config import OpenAI
 from bot.errors import BadValue, NotFound
 from bot.store import events, failures, people, trends
-from bot.store.asked import Instructions, asked
+from bot.store.asked import asked
 from bot.store.db import Database
 from bot.store.failures import Failing
 from bot.store.headline import Headline, headline
@@ -132,14 +133,13 @@ class Insights:
 
         return await self._query(query)
 
-    async def asked(self, message_id: int, *, instructions: Instructions, messages: int, characters: int) -> Row:
+    async def asked(self, message_id: int, openai: OpenAI) -> Row:
         """Return what the model was sent for a message, or would be now: user_id, instructions, history, quotes, text.
 
-        As far as the rows tell: the instructions are today's, with that time and name (`instructions` makes them of
-        both, like OpenAI.render_instructions), and what was decided after it was asked is left out of its history, for
-        which the bounds are. `quotes` is the text it replies to. Raises NotFound.
+        As far as the rows tell: the instructions and the bounds of the history are today's, and what was decided since
+        is left out of the history. `quotes` is the text it replies to. Raises NotFound.
         """
-        return await self._query(lambda db, at: asked(db, at, message_id, instructions, messages, characters))
+        return await self._query(lambda db, at: asked(db, at, message_id, openai))
 
     async def trends(self) -> Row:
         """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and newest `warnings`."""

@@ -1,4 +1,4 @@
-"""What operators do: retry, pause, resume, clear, probe, look: the same statements for page, API, terminal and tests.
+"""What operators do: retry, pause, resume, clear, probe, look, write: the same statements for all who do them.
 
 Functions of a connection, to be run inside a write; each leaves a row in `audit`.
 """
@@ -15,6 +15,7 @@ from bot.errors import NotFound, WrongState
 from bot.store.failures import Failing, Retried, meant
 
 WINDOW = timedelta(hours=24)
+CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"
 MOST_AT_ONCE = 1000  # SQLite keeps in memory what one statement may have to take back
 SKIPPED = {  # why a message is not put back, by its state
     "done": "was answered meanwhile",
@@ -115,6 +116,22 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: Operat
 def reveal(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -> None:
     """Note that somebody looked at what is hidden of a user."""
     _audit(db, now, who, "reveal", user_id, None)
+
+
+def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: datetime, who: Operator) -> int:
+    """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState."""
+    _concerned(db, user_id)
+    values = {"user": user_id, "bodies": json.dumps(bodies), "now": stamp(now), "window": stamp(now - WINDOW)}
+    planned = db.execute(
+        """INSERT INTO replies (user_id, part, kind, body, state, callback_id, planned_at)
+           SELECT u.id, key + 1, 'human', value, 'planned', lower(hex(randomblob(12))), :now
+             FROM json_each(:bodies) CROSS JOIN users u ON u.id = :user AND u.last_message_at > :window""",
+        values,
+    ).rowcount
+    if not planned:
+        raise WrongState(CLOSED)
+    _audit(db, now, who, "reply", user_id, planned)
+    return planned
 
 
 def _cancel(

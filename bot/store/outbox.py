@@ -80,7 +80,9 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Undone, now: d
 def prune(db: sqlite3.Connection, before: str, most: int) -> int:
     """Delete up to `most` messages that were decided before, with what hangs on them, and what the owner wrote
     and WhatsApp told then."""
-    db.execute("DELETE FROM replies WHERE kind = 'human' AND planned_at < ?", (before,))
+    db.execute(
+        "DELETE FROM replies WHERE kind = 'human' AND planned_at < ? AND state NOT IN ('planned', 'sending')", (before,)
+    )
     db.execute("DELETE FROM warnings WHERE received_at < ?", (before,))
     old: list[int] = []
     for id_, sent_at, received_at, finished_at in db.execute(

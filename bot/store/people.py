@@ -26,14 +26,14 @@ _FAILED = "(SELECT user_id, count(*) AS failed FROM outbox WHERE state = 'failed
 _SORTS = {  # who is listed, by which figure, in which direction
     "depth": ("people u", "u.depth", "DESC"),
     "recent": ("people u", "coalesce(u.last_message_at, '')", "DESC"),
-    "failed": (f"{_FAILED} most CROSS JOIN people u ON u.id = most.user_id", "most.failed", "DESC"),
+    "failed": (f"{_FAILED} most CROSS JOIN people u ON u.id = most.user_id", "CAST(most.failed AS INTEGER)", "DESC"),
     "oldest": ("longest_waits CROSS JOIN people u ON u.id = user_id", "since", "ASC"),
 }
 _FOUND = """
 SELECT :exact AS id UNION SELECT user_id FROM user_ids WHERE id = :whole
 UNION SELECT user_id FROM recent_words WHERE body LIKE :text ESCAPE '!'"""
-_FITS = "(u.name LIKE :name ESCAPE '!' OR u.id IN found{})"
-_NUMBER_FITS = " OR u.phone LIKE :number ESCAPE '!' OR u.bsuid LIKE :number ESCAPE '!'"
+_FITS = """ AND (u.name LIKE :name ESCAPE '!' OR u.phone LIKE :number ESCAPE '!' OR u.bsuid LIKE :number ESCAPE '!'
+  OR u.id IN found)"""
 _QUEUE = """
 SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, begun_at, not_before_at, leased_at
   FROM outbox WHERE user_id = :id AND state IN ('pending', 'leased')
@@ -78,12 +78,11 @@ def listed(
             raise BadValue(field, f"{field} must be one of {', '.join(known)}")
     source, key, order = _SORTS[sort]
     some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state" if state else "1")
-    if search:
-        some += " AND " + _FITS.format(_NUMBER_FITS if re.search("[0-9]", search) else "")
+    some += _FITS if search else ""
     ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"
     if after:
-        values |= _position(after, number=sort in ("depth", "failed"))
+        values["place"], _, values["id"] = after.rpartition("-")
         behind = "<" if order == "DESC" else ">"
         # Not (place, id) < (?, ?): SQLite looks through all who share the place then.
         page = f"""SELECT * FROM ({some} AND {key} = :place AND u.id {behind} :id {ends})
@@ -105,11 +104,3 @@ def person(db: sqlite3.Connection, at: Row, known_as: str) -> Row:
         line["attempts"] = json.loads(line["attempts"] or "[]")
     user = dicts(db, f"{_PERSON} FROM people u WHERE u.id = :id", values)[0]
     return {"user": user, "queue": dicts(db, _QUEUE, values), "conversation": conversation}
-
-
-def _position(after: str, *, number: bool) -> Row:
-    place, _, user_id = after.rpartition("-")
-    try:
-        return {"place": int(place) if number else place, "id": int(user_id)}
-    except ValueError:
-        raise BadValue("after", "after must be the next of another page") from None

@@ -177,22 +177,26 @@ def _spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
     return found.fetchone() is not None
 
 
-def begin_send(db: sqlite3.Connection, part_id: int, token: str, limit: PairLimit, now: datetime) -> Admission:
-    """Mark a part as sending, for the holder of the lease `token` alone; what is in doubt is sent again and counted."""
+def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: PairLimit, now: datetime) -> Admission:
+    """Mark a part as sending, for the holder of the lease `token` alone; what is in doubt is sent again and counted.
+
+    A letter has no lease: only who knows of its last try may begin another.
+    """
     row = db.execute(
-        """SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at, o.leased_at
-             FROM replies r JOIN users u ON u.id = r.user_id JOIN outbox o ON o.id = r.outbox_id WHERE r.id = ?""",
-        (part_id,),
+        """SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at,
+                  iif(r.outbox_id IS NULL, r.tries = ?, o.leased_at = ?) AS held
+             FROM replies r JOIN users u ON u.id = r.user_id LEFT JOIN outbox o ON o.id = r.outbox_id WHERE r.id = ?""",
+        (part.tries, token, part.id),
     ).fetchone()
-    if row is None or row[0] not in ("planned", "sending") or row[7] != token:
-        return Settled(row[0] if row and row[7] == token else "cancelled")
+    if row is None or row[0] not in ("planned", "sending") or not row[7]:
+        return Settled(row[0] if row and row[7] else "cancelled")
     _, callback_id, tries, user_id, phone, bsuid, full_at, _ = row
     if (wait := _wait(db, user_id, full_at, limit, now)) is not None:
         return wait
     db.execute(
         """UPDATE replies SET doubts = doubts + (state = 'sending'), state = 'sending', tries = tries + 1,
                               sending_at = ?, error = NULL WHERE id = ?""",
-        (stamp(now), part_id),
+        (stamp(now), part.id),
     )
     return Permit(Identity(phone, bsuid), f"{callback_id}.{tries + 1}")
 

@@ -51,7 +51,7 @@ class _Reply:
     delivery: str | None
     error: str | None
     sent_at: str | None
-    outbox_id: int
+    outbox_id: int | None
     tries: int
     sending_at: str | None
 
@@ -134,7 +134,7 @@ def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, o
     db.execute(
         """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms)
            SELECT r.outbox_id, ?, 'send', 'sent', value ->> 1
-             FROM json_each(?) CROSS JOIN replies r ON r.id = value ->> 0""",
+             FROM json_each(?) CROSS JOIN replies r ON r.id = value ->> 0 AND r.outbox_id IS NOT NULL""",
         (now, json.dumps([(receipt.part_id, receipt.duration_ms) for receipt in receipts])),
     )
     circuits.close(db, "graph")

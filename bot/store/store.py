@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bot.bell import Bell
 from bot.clock import Clock, parse_stamp, stamp
-from bot.domain import Appended, Batch, Lease, Operator, Outcome, Part, Receipt, Service
+from bot.domain import Appended, Batch, Lease, Letter, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
-from bot.store import claims, inbox, migrate, operators, outbox, replies, statuses, trends, turns
+from bot.store import claims, inbox, letters, migrate, operators, outbox, replies, statuses, trends, turns
 from bot.store.damage import touch
 from bot.store.db import Database
 from bot.store.failures import Failing, Retried
@@ -48,6 +49,7 @@ class Store:
             database.watch(committed)
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
         self.insights = Insights(database, clock, self._budget, discreet=discreet)
+        self.said = Bell()  # rung when the owner wrote to somebody
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
@@ -151,14 +153,14 @@ class Store:
         """
         return await self._db.keep_together(self._plan_all, plan)
 
-    async def begin_send(self, lease: Lease, part: Part, receipt: Receipt | None = None) -> replies.Admission:
+    async def begin_send(self, lease: Lease | Letter, part: Part, receipt: Receipt | None = None) -> replies.Admission:
         """Mark a part as being sent, and record the receipt of the one before it."""
-        now = self._clock.now()
+        now, token = self._clock.now(), lease.token if isinstance(lease, Lease) else None
 
         def work(db: sqlite3.Connection) -> replies.Admission:
             if receipt is not None:
                 statuses.record_sent(db, [receipt], stamp(now), self._overtaken)
-            return replies.begin_send(db, part.id, lease.token, self._pair_limit, now)
+            return replies.begin_send(db, part, token, self._pair_limit, now)
 
         return await self._db.keep(work)
 
@@ -170,6 +172,22 @@ class Store:
     async def refuse_part(self, part: Part, error: str, *, final: bool) -> None:
         """Store that a send was refused: the part is planned again, or failed for good."""
         await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
+
+    async def say(self, user_id: int, bodies: Sequence[str], who: Operator) -> int:
+        """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState."""
+        planned = await self._act(lambda db, now: operators.say(db, user_id, bodies, now, who))
+        self.said.ring()
+        return planned
+
+    async def letters(self, most: int) -> Sequence[Letter]:
+        """Return what the owner wrote and is due: one letter of a person, those under way included."""
+        now = self._clock.now()
+        return await self._db.read(lambda db: letters.due(db, most, now))
+
+    async def settle_letter(self, letter: Letter, outcome: Outcome) -> None:
+        """Store what came of a letter's try."""
+        now = self._clock.now()
+        await self._db.keep(lambda db: letters.settle(db, letter, outcome, now, self._overtaken))
 
     async def standing(self, message_id: int, messages: int = 0, characters: int = 0) -> turns.Standing:
         """Return what a message's user had already, and their newest utterances, oldest first, within both bounds."""

@@ -59,7 +59,7 @@ SPOKEN = """(SELECT json_group_array(json_array(id, finished_at, body, json(answ
              ORDER BY finished_at DESC, id DESC LIMIT :messages)),
        (SELECT json_group_array(json_array(planned_at, body)) FROM
            (SELECT planned_at, body FROM replies WHERE user_id = u.id AND kind = 'human' AND state = 'sent'{written}
-             ORDER BY planned_at DESC LIMIT :messages))"""
+             ORDER BY planned_at DESC, id DESC LIMIT :messages))"""
 _STANDINGS = f"""
 SELECT lead.id, u.noticed_at, u.limited_at,
        (SELECT json_array(count(*) FILTER (WHERE planned_at > :hour), count(*)) FROM replies
@@ -97,7 +97,7 @@ def _standing(row: tuple[Any, ...], most_messages: int, most_characters: int) ->
 
 def said(messages: list[Any], owners: list[Any], most_messages: int, most_characters: int) -> tuple[Utterance, ...]:
     """Return the newest utterances, oldest first, within both bounds, of what SPOKEN found."""
-    spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in owners]
+    spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in reversed(owners)]
     for id_, at, body, answer in messages:
         spoken.append((at, id_, 0, Utterance("user", body)))
         spoken.append((at, id_, 1, Utterance("assistant", "\n\n".join(answer))))

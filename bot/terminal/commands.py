@@ -130,8 +130,9 @@ def retry(config: Config, *, ids: tuple[int, ...], every: bool, as_json: bool, *
     if bool(ids) == (every or any(which.values())):
         raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), a filter, or --all.")
     done = _on_store(config, lambda store, _: store.retry(ids or Failing(**which), who=WHO))
-    told = f"{done}." if done.skipped else f"Messages back in the queue: {done.retried}."
-    _show({"retried": done.retried, "skipped": done.skipped, "why": done.why}, [told], as_json=as_json)
+    skipped = sum(done.why.values())
+    told = f"{done}." if skipped else f"Messages back in the queue: {done.retried}."
+    _show({"retried": done.retried, "skipped": skipped, "why": done.why}, [told], as_json=as_json)
 
 
 @_command
@@ -166,6 +167,19 @@ def clear(config: Config, *, user: str | None, yes: bool, as_json: bool) -> None
         click.confirm(f"Cancel what waits of {user or 'everybody'}, messages: {waiting}?", abort=True, err=True)
     people, messages = _on_store(config, lambda store, user_id: store.clear(user_id, who=WHO), user)
     _show({"users": people, "messages": messages}, [f"Waiting messages cancelled: {messages}."], as_json=as_json)
+
+
+@_command
+@click.argument("user")
+@click.argument("text")
+def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
+    """Write TEXT to a person as the number itself, while WhatsApp's 24 hours last."""
+    from bot.whatsapp import clean, split  # what no other command needs
+
+    if not (bodies := split.split(clean.text(text))):
+        raise click.UsageError("TEXT must say something.")
+    replies = _on_store(config, lambda store, user_id: store.say(user_id or 0, bodies, WHO), user)
+    _show({"replies": replies}, [f"{user}: replies that the daemon sends: {replies}."], as_json=as_json)
 
 
 async def _status(store: Store) -> dict[str, Any]:

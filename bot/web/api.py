@@ -14,7 +14,6 @@ from bot.bell import Bell
 from bot.config import OpenAI
 from bot.domain import Service
 from bot.errors import WrongState
-from bot.store.failures import Failing
 from bot.store.operators import SKIPPED
 from bot.store.store import Store
 from bot.web import privacy, wire
@@ -47,7 +46,7 @@ class Api:
             web.get("/api/messages/{id}/model", _told(self.asked)),
             web.get("/api/openapi.json", openapi),
             web.post("/api/messages/{id}/retry", self.retry),
-            web.post("/api/failures/retry", self.retry_some),
+            web.post("/api/failures/retry", self.retry),
             web.post("/api/{verb:pause|resume|clear}", self.steer),
             web.post("/api/users/{user_id}/{verb:pause|resume|clear}", self.steer),
             web.post("/api/users/{user_id}/reply", self.reply),
@@ -72,35 +71,23 @@ class Api:
 
     async def asked(self, request: web.Request) -> Row:
         """Return what the model was sent for a message."""
-        openai = self._openai
-        return await self._store.insights.asked(
-            wire.message_id(request),
-            instructions=openai.render_instructions,
-            messages=openai.history_messages,
-            characters=openai.history_characters,
-        )
+        return await self._store.insights.asked(wire.message_id(request), self._openai)
 
     async def retry(self, request: web.Request) -> web.Response:
-        """Put the failed message that the path names back."""
-        message, who = wire.message_id(request), operator(request)
-        retried = await self._store.retry([message], who=who)
-        return self._done(request, "retried", {"ids": [message]}, {"retried": retried.retried})
-
-    async def retry_some(self, request: web.Request) -> web.Response:
-        """Put failed messages back: those of `{"ids": [7, 8]}` that can be, what a filter means, or all."""
-        which, who = await wire.wanted(request), operator(request)
+        """Put failed messages back: that of the path; those of `{"ids": [7, 8]}`, of a filter, or all that can be."""
+        which, who, single = await wire.wanted(request), operator(request), "id" in request.match_info
         retried = await self._store.retry(which, who=who)
-        about: Row = {"ids": which[:20]} if isinstance(which, list) else {"user": "everybody"}
-        if not isinstance(which, list) and which != Failing():  # its values are for the database alone
-            about = {"filter": [name for name in wire.FILTERS if getattr(which, name)]}
-        answer = {"retried": retried.retried, "skipped": retried.skipped, "why": retried.why}
-        left = [retried.why.get(why, 0) for why in SKIPPED.values()] if retried.skipped else []
-        return self._done(request, "retried", about, answer, [retried.retried, *left])
+        # Not the filter's values: they may be what people wrote.
+        named = "ids" if isinstance(which, list) else "filter"
+        about = {named: [*which][:20] if isinstance(which, list) else [x for x in wire.FILTERS if getattr(which, x)]}
+        answer = {"retried": retried.retried, "skipped": sum(retried.why.values()), "why": retried.why}
+        left = [retried.why.get(why, 0) for why in SKIPPED.values()] if retried.why else []
+        return self._done(request, "retried", about, {"retried": 1} if single else answer, [retried.retried, *left])
 
     async def reply(self, request: web.Request) -> web.Response:
         """Answer a person as the owner of the number, by the same sender."""
         user_id, who = await self._store.insights.find_user(request.match_info["user_id"]), operator(request)
-        replies = await self._store.say(user_id, split(await wire.written(request)), who=who)  # type: ignore[attr-defined, unused-ignore]
+        replies = await self._store.say(user_id, split(await wire.written(request)), who=who)
         return self._done(request, "replied", {"user": f"u{user_id}"}, {"replies": replies})
 
     async def steer(self, request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from bot.store.failures import Failing
 from bot.whatsapp import clean
 
 ID = "[0-9]{1,18}"
-USERS_CURSOR, FAILURES_CURSOR = f"[0-9TZ:.-]{{0,24}}-{ID}", ID  # as the store's insights make them
+USERS_CURSOR, FAILURES_CURSOR = f"(|{ID}|[0-9TZ:.-]{{24}})-{ID}", ID  # as the store's insights make them
 LIMITS = {str(limit): limit for limit in range(1, 501)}
 FILTERS = ("cause", "user", "search")  # of failures
 
@@ -26,7 +26,9 @@ def message_id(request: web.Request) -> int:
 
 
 async def wanted(request: web.Request) -> list[int] | Failing:
-    """Return the messages that `ids` in the body names, or what the filter in the body means; nothing means all."""
+    """Return the messages that the path or the body's `ids` names, or what the filter there means; nothing: all."""
+    if "id" in request.match_info:
+        return [message_id(request)]
     found = await _fields(request, "ids", *FILTERS)
     if "ids" not in found:
         return Failing(**{name: _text(name, value) for name, value in found.items()})

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bot.bell import Bell
+from bot.config.settings import Admin
 from bot.emulator import Fault, StatusPlan
 from bot.errors import StoreUnavailable
 from bot.metrics import Metrics
@@ -118,7 +120,7 @@ async def test_a_store_that_cant_be_read_leaves_what_the_process_knows(
 ) -> None:
     """The scrape succeeds, says that the store is down, and tells nothing old of the queue."""
     monkeypatch.setattr(scrape, "READ_SECONDS", 0.05)
-    metrics, store, guard = Metrics(), Unreadable(hangs=hangs), Guard(token="", exposed=False)
+    metrics, store, guard = Metrics(), Unreadable(hangs=hangs), Guard(Admin())
     metrics.figures = {"queue_users": 3}
     metrics.count("webhooks", "503")
     async with serving(admin_app(store=store, bell=Bell(), reasons={}, guard=guard, metrics=metrics)) as port:
@@ -134,7 +136,7 @@ async def test_the_daemon_tells_why_it_is_not_ready_by_a_zero_while_it_starts(tm
     """As /readyz does: the process has reasons of its own."""
     reasons = {"start": "starting"}
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(token="", exposed=False))
+        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(Admin()))
         async with serving(app) as port:
             assert samples((await exchange(port, request("GET", "/metrics"))).body)["bot_ready"] == 0
             reasons.clear()
@@ -145,7 +147,7 @@ async def test_accept_chooses_the_format_and_both_say_the_same(tmp_path: Path) -
     """Prometheus' text for who asks for nothing; OpenMetrics, with its end marked, for who does."""
     async with a_store(tmp_path) as store:
         await wait(store, "34600111222", "hello")
-        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(token="", exposed=False))
+        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(Admin()))
         async with serving(app) as port:
             plain = await exchange(port, request("GET", "/metrics"))
             openly = await exchange(port, request("GET", "/metrics", Accept=OPENMETRICS))
@@ -159,8 +161,10 @@ async def test_accept_chooses_the_format_and_both_say_the_same(tmp_path: Path) -
 
 
 async def test_the_guard_stands_before_it(tmp_path: Path) -> None:
-    """Off loopback a program shows the token; a page of another site can't read it at all."""
-    guard = Guard(token="secret-token", exposed=True, allowed_hosts=("bot.example.com",))
+    """Off loopback a program shows a token, and the one that may only read is enough."""
+    guard = Guard(
+        Admin(allowed_hosts=("bot.example.com",), token=SecretStr("secret"), read_token=SecretStr("for-reading"))
+    )
     async with (
         a_store(tmp_path) as store,
         serving(admin_app(store=store, bell=Bell(), reasons={}, guard=guard)) as port,
@@ -171,4 +175,5 @@ async def test_the_guard_stands_before_it(tmp_path: Path) -> None:
 
         assert (await get()).status == 401
         assert (await get(Authorization="Bearer wrong")).status == 401
-        assert (await get(Authorization="Bearer secret-token")).status == 200
+        assert (await get(Authorization="Bearer for-reading")).status == 200
+        assert (await get(Authorization="Bearer secret")).status == 200

@@ -16,7 +16,7 @@ from tests.process import rig
 from tests.process.harness import POLL_SECONDS, Bot, reserved_port
 from tests.scraping import samples
 
-TOKEN = "the-owners-long-admin-token"
+TOKEN = "a-token-that-may-only-read"
 DASHBOARD = json.loads((DOCS / "dashboard.json").read_text("utf-8"))
 
 
@@ -81,7 +81,7 @@ async def test_prometheus_scrapes_a_daemon_and_knows_what_happened(tmp_path: Pat
     program("prometheus")
     async with rig.emulator() as emu, rig.configured(tmp_path / "bot", emu) as bot, ClientSession() as http:
         bot.configure(admin={"allowed_hosts": ["bot.example.com"]})
-        await bot.start(env={"BOT_ADMIN__TOKEN": TOKEN})
+        await bot.start(env={"BOT_ADMIN__TOKEN": "the-owners-own", "BOT_ADMIN__READ_TOKEN": TOKEN})
         async with prometheus(tmp_path / "prometheus", bot, http) as monitor:
             await answered(emu, 3)
             await monitor.knows('sum(bot_turns_total{job="bot", outcome="done"})', 3)

@@ -186,11 +186,11 @@ class Bot:
         self.emu.deliveries.hurry()
         return process
 
-    async def start_in_doubt(self) -> Process:
+    async def start_in_doubt(self, whose: str = "turn") -> Process:
         """Start while a send is in doubt; its status, if there is one, comes only after the daemon saw that it is."""
         self.emu.settings.webhook_url = ""
         process = await self.start()
-        await process.logged("turn", outcome="indoubt")
+        await process.logged(whose, outcome="indoubt")
         self.emu.settings.webhook_url = self.public_url + "/webhook"
         self.emu.deliveries.hurry()
         return process
@@ -229,6 +229,14 @@ class Bot:
     def states(self) -> dict[str, str]:
         """Return the state of each message, by its text."""
         return dict(self.sql("SELECT body, state FROM outbox"))
+
+    async def reply(self, user: str, text: str) -> bool:
+        """Write to somebody as the owner; False where nobody says that it is stored: then it may be, or not."""
+        try:
+            async with self.client.post(f"{self.admin_url}/api/users/{user}/reply", json={"text": text}) as response:
+                return response.status == 200
+        except ClientError:
+            return False
 
     async def get(self, path: str) -> tuple[int, Any]:
         """GET from the admin listener; 0 where nothing answers."""

@@ -19,6 +19,8 @@ from bot.domain import (
     IdentityChange,
     Inbound,
     Lease,
+    Letter,
+    Operator,
     Outcome,
     Part,
     Receipt,
@@ -149,14 +151,14 @@ class Desk:
         parts, _ = await self.store.plan(Plan(lease, kind, bodies, error=error, answer=answer))
         return parts
 
-    async def begin(self, lease: Lease, part: Part, before: Receipt | None = None) -> str:
+    async def begin(self, lease: Lease | Letter, part: Part, before: Receipt | None = None) -> str:
         """Begin a send and return its callback data."""
         self.tick()
         permit = await self.store.begin_send(lease, part, before)
         assert isinstance(permit, Permit)
         return permit.callback
 
-    async def cant_begin(self, lease: Lease, part: Part) -> Wait | Settled:
+    async def cant_begin(self, lease: Lease | Letter, part: Part) -> Wait | Settled:
         """Try to begin a send that has to wait, or needs no sending."""
         self.tick()
         permit = await self.store.begin_send(lease, part)
@@ -184,6 +186,33 @@ class Desk:
                 order.append(lease.messages[0].body)
                 await self.serve(lease, f"re {lease.messages[0].body}")
         return order
+
+    # -- the owner's own words
+
+    async def write(self, who: str, *bodies: str) -> int:
+        """Let the owner write to a person; return how many parts are planned."""
+        self.tick()
+        return await self.store.say(await self.id_of(who), bodies, Operator("page", "192.0.2.7"))
+
+    async def letters(self, most: int = 16) -> list[Letter]:
+        """Look what the owner wrote and is due."""
+        self.tick()
+        return list(await self.store.letters(most))
+
+    async def letter(self) -> Letter:
+        """Look for the one letter that is due."""
+        (letter,) = await self.letters()
+        return letter
+
+    async def end(self, letter: Letter, outcome: Outcome) -> None:
+        """Store what became of a letter's try."""
+        self.tick()
+        await self.store.settle_letter(letter, outcome)
+
+    async def post(self, letter: Letter) -> None:
+        """Send a letter."""
+        await self.begin(letter, letter.part)
+        await self.end(letter, Done(self.receipt(letter.part)))
 
     # -- looks
 

@@ -1,10 +1,10 @@
 """Looking for people and failures: filters, search, orders, pages; causes, audit, tries, what the model was sent."""
 
-from datetime import datetime
 from typing import Any
 
 import pytest
 
+from bot.config import OpenAI
 from bot.domain import Done, Failed, Identity, Operator, Retry
 from bot.errors import BadValue, NotFound
 from bot.store.people import STATES
@@ -106,7 +106,7 @@ async def test_people_are_found_by_name_number_id_and_words(desk: Desk) -> None:
         assert await listed(desk, search=search) == ["u1"], search
     for search in ("n_o", "O'Neil", "(49) 151-5", "MX.old", "MX.new", "HOLA", "u2"):
         assert await listed(desk, search=search) == ["u2"], search
-    for search in ("%", "_a", "nobody", "u3", "u" + "9" * 18, "💬", "' OR 1=1 --", "a\nb", "\ud800"):
+    for search in ("%", "_a", "nobody", "u3", "u" + "9" * 18, "💬", "' OR 1=1 --", "a\nb", "x\ud800"):
         assert await listed(desk, search=search) == (["u1"] if search == "%" else []), search
     assert await listed(desk, 1, search="a", sort="recent") == ["u2", "u1"]
     assert await listed(desk, search="a", state="waiting") == []
@@ -231,13 +231,8 @@ async def test_the_audit_is_paged_newest_first(desk: Desk) -> None:
 
 async def asked(desk: Desk, message_id: int, messages: int = 20, characters: int = 24_000) -> dict[str, Any]:
     """Return it, with the time and the name as instructions."""
-
-    def instructions(moment: datetime, name: str | None) -> str:
-        return f"{moment:%H:%M:%S} {name}"
-
-    return await desk.store.insights.asked(
-        message_id, instructions=instructions, messages=messages, characters=characters
-    )
+    openai = OpenAI(instructions="$now, $name", history_messages=messages, history_characters=characters)
+    return await desk.store.insights.asked(message_id, openai)
 
 
 async def test_what_the_model_was_sent_is_what_stood_there_then(desk: Desk) -> None:
@@ -260,7 +255,7 @@ async def test_what_the_model_was_sent_is_what_stood_there_then(desk: Desk) -> N
     assert [(each.role, each.text) for each in standing.history] == expected
     for sent in (before, await asked(desk, two)):
         assert [(each["role"], each["text"]) for each in sent["history"]] == expected
-        assert (sent["text"], sent["quotes"], sent["instructions"]) == ("two", None, "10:01:00 Ana")
+        assert (sent["text"], sent["quotes"], sent["instructions"]) == ("two", None, "Tue 2026-11-24 10:01 UTC, Ana")
     assert [each["text"] for each in (await asked(desk, 1))["history"]] == []
     three = await asked(desk, await desk.message_id(ANA, "three"), 2)
     assert [each["text"] for each in three["history"]] == ["re two", "later"]

@@ -35,7 +35,8 @@ async def _run(kills: int, seed: int, folder: Path, nursery: Nursery) -> int:
     counts = ", ".join(f"{name} {count}" for name, count in verdict.counts.items())
     seconds = time.monotonic() - began
     killed = sum(crash.kills[kind] for kind in KINDS)
-    print(f"kills {killed} ({kinds}), messages {verdict.messages}: {counts} (seed {seed}, {seconds:.0f} s)")
+    said = f"messages {verdict.messages}, letters {verdict.letters}"
+    print(f"kills {killed} ({kinds}), {said}: {counts} (seed {seed}, {seconds:.0f} s)")
     return 0 if verdict.clean and not crash.unquiet else 1
 
 

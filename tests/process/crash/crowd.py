@@ -1,17 +1,20 @@
-"""People who write in bursts, under one id or two, and the model that answers them in parts."""
+"""People who write in bursts, under one id or two, the model that answers them in parts, and an owner who joins in."""
 
 import asyncio
 import itertools
 import random
 import re
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.emulator import Answer, Customer, Emulator, Fault, ModelRequest, StatusPlan, payloads
 from bot.emulator.delivery import card
-from tests.process.crash.judge import Judge, Said
+from tests.process.crash.judge import Judge, Letter, Said
+from tests.process.crash.points import LETTER
 
+Reply = Callable[[str, str], Awaitable[bool]]
 MERGED_AFTER = 3  # bursts
 AHEAD = 3  # messages that somebody writes ahead of the model's being asked
 FILLER = " word" * 700  # two parts don't fit into one message
@@ -43,9 +46,9 @@ class Person:
 class Crowd:
     """Write until it is over; every word is noted by the judge first."""
 
-    def __init__(self, emu: Emulator, judge: Judge, dice: random.Random) -> None:
-        self._emu, self._judge, self._dice = emu, judge, dice
-        self._numbers, self._asks = itertools.count(1), itertools.count(1)
+    def __init__(self, emu: Emulator, judge: Judge, dice: random.Random, reply: Reply) -> None:
+        self._emu, self._judge, self._dice, self._reply = emu, judge, dice, reply
+        self._numbers, self._asks, self._letters = itertools.count(1), itertools.count(1), itertools.count(1)
         self._newcomers = itertools.count(1)
         self._whose: dict[int, Person] = {}
         emu.model.responder = self._answer
@@ -71,6 +74,14 @@ class Crowd:
             if over.is_set() and number > MERGED_AFTER:
                 return
             await self._burst(who, number)
+            if self._dice.random() < 0.4:
+                await self.letter(who)
+
+    async def letter(self, who: Person) -> None:
+        """Let the owner write to somebody, by their phone; where no daemon says that it is stored, it may be or not."""
+        letter = Letter(next(self._letters), who.customer.key)
+        self._judge.note_letter(letter)
+        letter.stored = await self._reply(who.customer.wa_id, f"{LETTER}{letter.number} to somebody")
 
     async def _burst(self, who: Person, number: int) -> None:
         count = self._dice.randint(1, 4)

@@ -1,19 +1,22 @@
 """Judge by what the services outside saw: the emulator's journal against what people wrote. The daemon isn't asked.
 
 Everybody's words begin with the number of the message ("m17 …"), every answer with that number, that of the question
-to the model and its part ("m17 a40 1/3 …"), so that an entry of the journal says by itself what it belongs to.
+to the model and its part ("m17 a40 1/3 …"), what the owner writes with a number of its own ("letter 17 …"), so that an
+entry of the journal says by itself what it belongs to.
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from bot.emulator import Entry
-from tests.process.crash.points import APOLOGY, NOTICE
+from tests.process.crash.points import APOLOGY, LETTER, NOTICE
 
 NUMBERS = re.compile(r"\bm(\d+) ")
 PART = re.compile(r"m(\d+) a(\d+) (\d+)/(\d+)")
+LETTERS = re.compile(rf"\b{LETTER}(\d+) ")
 NEVER = float("inf")
 
 
@@ -57,10 +60,21 @@ class _Seen:
 
 
 @dataclass(slots=True)
+class Letter:
+    """What the owner writes to somebody: to be sent once where the daemon said that it is stored, else at most once."""
+
+    number: int
+    who: str
+    stored: bool = False
+    sent: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Verdict:
     """What went wrong, in words, by kind; nothing where all is well."""
 
     messages: int
+    letters: int
     lost: list[str] = field(default_factory=list)
     misordered: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
@@ -91,12 +105,17 @@ class Judge:
     def __init__(self) -> None:
         self._seen: dict[int, _Seen] = {}
         self._by_wamid: dict[str, _Seen] = {}
+        self._letters: dict[int, Letter] = {}
         self._callbacks: Counter[str] = Counter()
         self._strange: list[str] = []
 
     def note(self, said: Said) -> None:
         """Note what somebody is about to write."""
         self._seen[said.number] = self._by_wamid[said.wamid] = _Seen(said)
+
+    def note_letter(self, letter: Letter) -> None:
+        """Note what the owner is about to write."""
+        self._letters[letter.number] = letter
 
     def read(self, entries: Iterable[Entry]) -> None:
         """Take in a piece of the journal; each entry once, in order."""
@@ -114,9 +133,11 @@ class Judge:
 
     def verdict(self) -> Verdict:
         """Judge."""
-        verdict = Verdict(len(self._seen), wrong_user=list(self._strange))
+        verdict = Verdict(len(self._seen), len(self._letters), wrong_user=list(self._strange))
         for seen in self._seen.values():
             self._judge_one(seen, verdict)
+        for letter in self._letters.values():
+            _judge_letter(letter, verdict)
         repeated = [callback for callback, times in self._callbacks.items() if times > 1]
         if len(repeated) > len(verdict.twice):  # a callback id names a part of a plan: another view of the same
             verdict.twice += [f"callback id {callback} was accepted more than once" for callback in repeated]
@@ -125,6 +146,7 @@ class Judge:
             people[seen.said.who].append(seen)
         for line in people.values():
             verdict.misordered += _disorder(line)
+        verdict.misordered += self._swapped_letters()
         return verdict
 
     def _read_webhook(self, entry: Entry) -> None:
@@ -144,13 +166,19 @@ class Judge:
         for number in set(NUMBERS.findall(str(entry.request))):
             if self._seen[int(number)].said.who != seen.said.who:
                 self._strange.append(f"the model saw m{number} when it was asked about m{seen.said.number}")
+        for number in set(LETTERS.findall(str(entry.request))):
+            if self._letters[int(number)].who != seen.said.who:
+                self._strange.append(f"the model saw letter {number} when it was asked about m{seen.said.number}")
 
     def _read_send(self, entry: Entry) -> None:
+        if found := LETTERS.match(entry.text):
+            self._read_letter(self._letters[int(found[1])], entry)
+            return
         part = PART.match(entry.text)
         if part:
             seen, number = self._seen[int(part[1])], int(part[3])
-        elif found := self._meant(entry):
-            seen, number = found, 1
+        elif meant := self._meant(entry):
+            seen, number = meant, 1
         else:
             self._strange.append(f"nobody had to be told {entry.text[:60]!r}")
             return
@@ -161,6 +189,25 @@ class Judge:
             seen.sent[number].append(entry.began_at)
             seen.asks |= {part[2]} if part else set()
             self._callbacks[entry.callback_data.partition(".")[0]] += 1
+
+    def _read_letter(self, letter: Letter, entry: Entry) -> None:
+        if letter.who != entry.user:
+            self._strange.append(f"letter {letter.number} to {letter.who} went to {entry.user}")
+        if entry.accepted:
+            letter.sent.append(entry.began_at)
+            self._callbacks[entry.callback_data.partition(".")[0]] += 1
+
+    def _swapped_letters(self) -> list[str]:
+        """Say which letters to somebody went out before an older one; the owner writes them one after the other."""
+        people: dict[str, list[Letter]] = defaultdict(list)
+        for letter in self._letters.values():
+            people[letter.who] += [letter] if letter.sent else []
+        return [
+            f"letter {younger.number} went out before letter {older.number}"
+            for line in people.values()
+            for older, younger in pairwise(line)
+            if younger.sent[0] < older.sent[0]
+        ]
 
     def _meant(self, entry: Entry) -> _Seen | None:
         """Find whom an apology or a notice is for: people write at most one message that gets one of a kind."""
@@ -181,6 +228,13 @@ class Judge:
         firsts = [min(seen.sent[part]) for part in parts if part in seen.sent]
         if firsts != sorted(firsts):
             verdict.misordered.append(f"{name}: its parts went out in the order of {firsts}")
+
+
+def _judge_letter(letter: Letter, verdict: Verdict) -> None:
+    if letter.stored and not letter.sent:
+        verdict.lost.append(f"letter {letter.number} got its 200 and never went out")
+    if len(letter.sent) > 1:
+        verdict.twice.append(f"letter {letter.number} went out {len(letter.sent)} times")
 
 
 def _disorder(line: Sequence[_Seen]) -> list[str]:

@@ -5,8 +5,9 @@ CRASH_CHECKPOINT_PAGES lets the WAL be copied into the file more often than in p
 ahead, so that there is something to prune.
 
 `append@commit` is the moment before the COMMIT of a transaction that stores messages, `append@committed` the one after
-it, when nobody was told yet. What has no transaction is named by what happens: `answer.leaves`, `answer.wire` (the
-request was written, its answer not read), `answer.answered`.
+it, when nobody was told yet; `letter` is the mark before a letter's send, `posted` what came of it. What has no
+transaction is named by what happens: `answer.leaves`, `answer.wire` (the request was written, its answer not read),
+`answer.answered`.
 """
 
 import asyncio
@@ -22,10 +23,11 @@ from typing import Any
 
 TRANSACTIONS = (
     "append", "status", "adopt", "claim", "plan", "apology", "notice", "receipt", "mark", "settle", "merge", "prune",
+    "say", "letter", "posted",
 )  # fmt: skip
 AT_COMMIT = tuple(f"{name}@{when}" for name in TRANSACTIONS for when in ("commit", "committed"))
 AT_SENDS = tuple(
-    f"{kind}.{when}" for kind in ("answer", "apology", "notice") for when in ("leaves", "wire", "answered")
+    f"{kind}.{when}" for kind in ("answer", "apology", "notice", "human") for when in ("leaves", "wire", "answered")
 )
 ELSEWHERE = (
     "migrate.statement", "migrate.commit", "migrate.ended", "listening", "model.asked", "model.answered",
@@ -33,6 +35,7 @@ ELSEWHERE = (
 )  # fmt: skip
 POINTS = (*AT_COMMIT, *AT_SENDS, *ELSEWHERE)
 APOLOGY, NOTICE = "sorry: error", "sorry: unreadable"  # replies.error and replies.unsupported of a daemon under test
+LETTER = "letter "  # so begins what the owner writes
 
 _Work = Callable[..., Any]
 _sending: contextvars.ContextVar[str] = contextvars.ContextVar("sending", default="")
@@ -59,7 +62,7 @@ class Points:
 
         from bot.model import handler
         from bot.scheduler import Scheduler
-        from bot.store import claims, inbox, outbox, replies, statuses, users
+        from bot.store import claims, inbox, letters, operators, outbox, replies, statuses, users
         from bot.store.store import Store
         from bot.whatsapp.client import GraphClient
 
@@ -72,7 +75,9 @@ class Points:
         self._in_transaction(replies, "plan", lambda db, plans, *_: [
             {"answer": "plan"}.get(plan.kind, plan.kind) for plan in plans
         ])  # fmt: skip
-        self._in_transaction(replies, "begin_send", lambda *_: ["mark"])
+        self._in_transaction(replies, "begin_send", lambda db, part, token, *_: ["mark" if token else "letter"])
+        self._in_transaction(operators, "say", lambda *_: ["say"])
+        self._in_transaction(letters, "settle", lambda *_: ["posted"])
         self._in_transaction(statuses, "record_sent", lambda db, receipts, *_: ["receipt"] if receipts else [])
         self._in_transaction(outbox, "settle", lambda *_: ["settle"])
         self._in_transaction(outbox, "prune", lambda *_: ["prune"], only=bool)
@@ -135,7 +140,7 @@ class Points:
         start: _Work = response.start
 
         async def send_text(self_: Any, to: Any, body: str, **keywords: Any) -> Any:
-            kind = {APOLOGY: "apology", NOTICE: "notice"}.get(body, "answer")
+            kind = {APOLOGY: "apology", NOTICE: "notice"}.get(body, "human" if body.startswith(LETTER) else "answer")
             token = _sending.set(kind)
             self.reach(f"{kind}.leaves")
             try:

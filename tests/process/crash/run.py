@@ -46,7 +46,7 @@ class Crash:
     unquiet: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.crowd = Crowd(self.emu, self.judge, self.dice)
+        self.crowd = Crowd(self.emu, self.judge, self.dice, self.bot.reply)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -145,7 +145,12 @@ class Crash:
         deadline = time.monotonic() + CALM_SECONDS
         while time.monotonic() < deadline:
             _, stats = await self.bot.get("/queue-stats")
-            if all(task.done() for task in writing) and stats and stats["totalMessages"] == 0:
+            if (
+                all(task.done() for task in writing)
+                and stats
+                and stats["totalMessages"] == 0
+                and not self.bot.waiting()
+            ):
                 break
             await asyncio.sleep(0.02)
         else:

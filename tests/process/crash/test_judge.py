@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from bot.emulator import Entry
-from tests.process.crash.judge import Judge, Said
+from tests.process.crash.judge import Judge, Letter, Said
 
 ANA, LUIS = "34600111222", "34600333444"
 
@@ -36,9 +36,11 @@ RIGHT = [
 ]  # fmt: skip
 
 
-def counts(entries: Sequence[Entry], said: Sequence[Said] = SAID) -> dict[str, int]:
+def counts(entries: Sequence[Entry], said: Sequence[Said] = SAID, letters: Sequence[Letter] = ()) -> dict[str, int]:
     """Judge a journal; only what isn't 0."""
     judge = Judge()
+    for letter in letters:
+        judge.note_letter(letter)
     for one in said:
         judge.note(one)
     judge.read(entries)
@@ -101,3 +103,38 @@ def test_who_waited_behind_an_answer_comes_before_a_younger_one() -> None:
     assert counts([*entries, asked(1, 4), sent("m1 a2 1/1", 5), asked(2, 6), sent("m2 a3 1/1", 7)], said) == {}
     wrong = [*entries, asked(2, 4), sent("m2 a2 1/1", 5), asked(1, 6), sent("m1 a3 1/1", 7)]
     assert counts(wrong, said) == {"misordered": 1}
+
+
+# Three letters to Ana, the second of which nobody said to be stored, and one to Luis.
+LETTERS_RIGHT = [
+    *RIGHT, sent("letter 1 x", 3), sent("letter 3 x", 4), sent("letter 4 x", 4, to=LUIS),
+]  # fmt: skip
+LETTERS_WRONG = {
+    "a letter that was stored never goes out": ("lost", LETTERS_RIGHT[:-1]),
+    "a letter goes out twice": ("twice", [*LETTERS_RIGHT, sent("letter 1 x", 5, callback="letter 1 x.2")]),
+    "one goes out twice that nobody said to be stored": (
+        "twice", [*LETTERS_RIGHT[:-2], *[sent("letter 2 x", 3.5)] * 2, *LETTERS_RIGHT[-2:]],
+    ),
+    "a letter goes to another": ("wrong user", [*LETTERS_RIGHT[:-1], sent("letter 4 x", 4, to=ANA)]),
+    "two letters change places": ("misordered", [*LETTERS_RIGHT, sent("letter 2 x", 5)]),
+    "the model sees a letter to another": (
+        "wrong user", [*LETTERS_RIGHT, dataclasses.replace(asked(1, 2.5), request={"input": ["letter 4 x", "m1 a"]})],
+    ),
+}  # fmt: skip
+
+
+def letters() -> list[Letter]:
+    """Give them anew: a judge writes into them."""
+    return [Letter(1, ANA, True), Letter(2, ANA), Letter(3, ANA, True), Letter(4, LUIS, True)]
+
+
+def test_letters_go_out_once_and_in_order() -> None:
+    """Of one that nobody said to be stored nothing is known."""
+    assert counts(LETTERS_RIGHT, letters=letters()) == {}
+
+
+@pytest.mark.parametrize("what", LETTERS_WRONG)
+def test_what_goes_wrong_with_letters_is_found(what: str) -> None:
+    """It is counted, and as what it is."""
+    kind, entries = LETTERS_WRONG[what]
+    assert counts(entries, letters=letters()) == {kind: 1}

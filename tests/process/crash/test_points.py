@@ -27,6 +27,10 @@ GROUPS = {
         "migrate.statement", "migrate.commit", "migrate.ended", "adopt@commit", "adopt@committed", "listening",
         "merge@commit", "merge@committed",
     ),
+    "the owner's words": (
+        "say@commit", "say@committed", "letter@commit", "letter@committed", "human.leaves", "human.wire",
+        "human.answered", "posted@commit", "posted@committed",
+    ),
     "stop": ("drain.begins", "drain.ended", "close.begins", "close.ended"),
     "prune": ("prune@commit", "prune@committed"),
 }  # fmt: skip
@@ -68,6 +72,7 @@ async def write(crash: Crash, who: Person) -> None:
         known_as = ("wa_id", "user_id", "")[number] if who.merges else ""
         message = crash.crowd.say(who, kind, 2 if kind == "answer" else 1, known_as)
         await crash.emu.deliveries.deliver(crash.crowd.wrap(who, [message]))
+        await crash.crowd.letter(who)
 
 
 @pytest.mark.parametrize("point", ["plan@committed", "apology@committed"])

@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from bot.config import OpenAI
 from bot.domain import Batch, Done, Failed, Identity, IdentityChange, InDoubt, Operator, Released, Retry, Status
 from bot.errors import NotFound
 from bot.store.replies import PairLimit
@@ -16,7 +17,7 @@ ANA, BEN, CARL = "5215550001", "5215550002", "5215550003"
 # A scan of an index that holds only what is looked for is none to fear, nor one that is left at its page's end.
 HARMLESS = re.compile(
     r"SCAN \w+ USING (COVERING )?INDEX (outbox_one_lease|outbox_failed|outbox_failed_user|outbox_causes|users_merging"
-    r"|replies_undecided|replies_undelivered|replies_human|users_depth)\b"
+    r"|replies_undecided|replies_undelivered|replies_human|replies_letters|users_depth)\b"
 )
 TABLES = re.compile(r"SCAN (outbox|users|replies|attempts|user_ids|[a-z])\b")
 WHOLE_LINE = (
@@ -62,6 +63,14 @@ async def everything(desk: Desk) -> None:
         desk.tick()
     ana = await desk.id_of(ANA)
     await desk.store.standing(ana, 20, 24_000)
+    await desk.write(ANA, "letter one", "letter two", "letter three")
+    letter = await desk.letter()
+    await desk.post(letter)
+    await desk.end(await desk.letter(), Failed("bad"))
+    await desk.end(await desk.letter(), Released(desk.clock.now(), "graph", error="no"))
+    await desk.letters()
+    await desk.store.try_circuit("graph", who=Operator("test"))
+    await desk.post(await desk.letter())
     await desk.store.listening()
     await desk.store.retry(None, who=Operator("test"))
     await desk.store.pause(ana, who=Operator("test"))
@@ -84,7 +93,7 @@ async def everything(desk: Desk) -> None:
     await insights.causes()
     await insights.audit()
     await insights.audit(10, "5")
-    await insights.asked(ana, instructions=lambda _, name: name or "", messages=20, characters=1000)
+    await insights.asked(ana, OpenAI())
     await insights.user(f"u{ana}")
     await insights.find_user("u1")
     await insights.reasons()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.config import OpenAI
 from bot.domain import Answer, Batch, Done, Identity, IdentityChange, Lease, Operator, Receipt, Released, Retry, Status
 from bot.store.replies import Permit, Plan
 from bot.store.store import Store
@@ -175,10 +176,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "look for the last users": (nothing, lambda at: at.store.insights.users(50, "0-100")),
     "look for a person's failures": (nothing, lambda at: at.store.insights.failures(10, user="u1")),
     "look at the audit": (nothing, lambda at: at.store.insights.audit()),
-    "look at what was asked": (
-        nothing,
-        lambda at: at.store.insights.asked(3, instructions=lambda *_: "", messages=20, characters=9),
-    ),
+    "look at what was asked": (nothing, lambda at: at.store.insights.asked(3, OpenAI())),
     "look at a user": (nothing, lambda at: at.store.insights.user("u3")),
     "find a user": (nothing, lambda at: at.store.insights.find_user(f"+{phone(at.last)}")),
     "reasons": (nothing, lambda at: at.store.insights.reasons()),
