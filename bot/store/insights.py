@@ -142,8 +142,10 @@ class Insights:
         return await self._query(lambda db, at: asked(db, at, message_id, openai))
 
     async def trends(self) -> Row:
-        """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and newest `warnings`."""
-        return await self._query(trends.hour)
+        """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and five `warnings`."""
+        return await self._query(
+            lambda db, at: {"minutes": trends.hour(db, at), "warnings": dicts(db, _WARNINGS, at | {"most": 5})}
+        )
 
     async def today(self) -> Row:
         """Return what the UTC day has used: answers, tokens, `cost` (None: bot.toml has no prices), `cost_per_day`."""

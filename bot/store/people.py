@@ -39,7 +39,7 @@ SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, be
   FROM outbox WHERE user_id = :id AND state IN ('pending', 'leased')
  ORDER BY state = 'pending', begun_at IS NULL, sent_at, id LIMIT :most"""
 _CONVERSATION = """
-SELECT * FROM (SELECT * FROM heard WHERE user_id = :id ORDER BY message_id DESC LIMIT :most)
+SELECT * FROM heard WHERE message_id IN (SELECT id FROM outbox WHERE user_id = :id ORDER BY id DESC LIMIT :most)
 UNION ALL SELECT * FROM (SELECT * FROM told WHERE user_id = :id ORDER BY place DESC LIMIT :most)
 ORDER BY place, direction, message_id, part"""
 
@@ -66,6 +66,7 @@ def patterns(search: str) -> Row:
     digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
     whole = digits if digits.isdecimal() else search
     text, number = ("%" + re.sub("([!%_])", r"!\1", words) + "%" for words in (search, whole))
+    number = number if re.search("[0-9]", search) else ""  # no number and no id is without a digit
     return {"name": text, "text": text, "number": number, "whole": whole, "exact": known_as and int(known_as[1])}
 
 

@@ -25,10 +25,9 @@ def note(db: sqlite3.Connection, clock: Clock) -> None:
     db.execute(MINUTE, now)
 
 
-def hour(db: sqlite3.Connection, at: Row) -> Row:
-    """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and newest `warnings`."""
-    warnings = "SELECT at, kind, text FROM warnings ORDER BY at DESC, id DESC LIMIT 5"
-    return {"minutes": dicts(db, _HOUR, at), "warnings": dicts(db, warnings, at)}
+def hour(db: sqlite3.Connection, at: Row) -> list[Row]:
+    """Return the last hour's rows of `minutes`, oldest first, each with how many minutes `ago` it was."""
+    return dicts(db, _HOUR, at)
 
 
 def today(db: sqlite3.Connection, at: Row, budget: Budget) -> Row:

@@ -32,8 +32,9 @@ async def wanted(request: web.Request) -> list[int] | Failing:
     found = await _fields(request, "ids", *FILTERS)
     if "ids" not in found:
         return Failing(**{name: _text(name, value) for name, value in found.items()})
-    ids = found["ids"]
-    if len(found) > 1 or not isinstance(ids, list) or not all(re.fullmatch(ID, str(each)) for each in ids):
+    # To JSON 7.0 is the number 7.
+    ids = [str(each).removesuffix(".0") for each in found["ids"]] if isinstance(found["ids"], list) else [""]
+    if len(found) > 1 or not all(re.fullmatch(ID, each) for each in ids):
         raise BadValue("ids", "ids must be a list of messages' numbers, without a filter beside it")
     return [int(each) for each in ids]
 

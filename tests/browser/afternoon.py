@@ -157,7 +157,7 @@ class _Scribe:
             wave, wait = abs(30 - minute), self._dice.randint(200, 900)  # most half an hour ago, and now
             answered = 14 + wave // 2 + self._dice.randint(0, 6)
             row = {
-                "depth": min(abs(15 - minute), abs(45 - minute)) + 12 + self._dice.randint(0, 4),
+                "depth": min(abs(15 - minute), abs(45 - minute)) + 6 + self._dice.randint(0, 4),
                 "arrived": answered,
                 "answered": answered,
             }
@@ -177,6 +177,5 @@ class _Scribe:
                 last_attempt=0,
             )
         self._insert("usage", day=f"{self._now:%Y-%m-%d}", answers=1204, input_tokens=611_350, output_tokens=70_220)
-        self._insert(
-            "warnings", at=self._at(7200), kind="phone_number_quality_update", text="the number's quality is now YELLOW"
-        )
+        warning = {"kind": "phone_number_quality_update", "text": "the number's quality is now YELLOW", "grave": 0}
+        self._insert("warnings", at=self._at(7200), received_at=self._at(7199), **warning)

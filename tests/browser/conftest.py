@@ -20,14 +20,20 @@ FLAGS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Start a browser with a profile of its own; without Chromium skip the test, but fail it where CI=true."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+@pytest.fixture(autouse=True)
+def chromium() -> str:
+    """Find Chromium before anything is started; without it skip the test, but fail it where CI=true."""
+    found = shutil.which("chromium")
+    if found is None:
         if os.environ.get("CI") == "true":
             pytest.fail(MISSING)
         pytest.skip(MISSING)
+    return found
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """Start a browser with a profile of its own."""
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield started

@@ -99,54 +99,6 @@ async def test_the_owner_answers_as_the_number(bot: Bot, emu: Emulator, browser:
     assert emu.sends(ana) == ["answer to: hola", "Soy Paula, ¿en qué te ayudo?"]
 
 
-async def test_people_sign_in_and_out_and_a_reader_only_looks(bot: Bot, emu: Emulator, browser: Browser) -> None:
-    """A wrong token is told; the read token shows everything without a button; signing out closes the door."""
-    bot.configure(admin={"allowed_hosts": ["bot.example.com"]})
-    bot.env |= {"BOT_ADMIN__TOKEN": "owner-00000000-token", "BOT_ADMIN__READ_TOKEN": "reader-00000000-token"}
-    await bot.start()
-    await emu.say(emu.customer("Ana Torres", wa_id="5215512345678"), "hola")
-    async with window(browser, bot.admin_url + "/users/u1") as page:
-        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        await shoot(page, "signin")
-        for token in ("a wrong one", "reader-00000000-token"):
-            await page.get_by_label("Token").fill(token)
-            await page.get_by_role("button", name="Sign in").click()
-            if token == "a wrong one":
-                await expect(page.get_by_role("alert")).to_have_text("This token is wrong.")
-        await expect(page.get_by_role("heading", name="Ana Torres")).to_be_visible()
-        await expect(page.locator("#conversation .out")).to_contain_text("delivered")  # live for readers, too
-        assert await page.locator("main form").count() == 0
-        await page.get_by_role("link", name="Status").click()
-        await expect(page.locator("#users tbody tr")).to_have_count(1)
-        assert await page.locator("main form[method=post]").count() == 0
-        await page.get_by_role("button", name="Sign out").click()
-        await page.goto(bot.admin_url)
-        await page.get_by_label("Token").fill("owner-00000000-token")
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("button", name="Pause everything")).to_be_visible()
-
-
-async def test_hidden_numbers_and_texts_are_shown_on_click_and_that_is_noted(
-    bot: Bot, emu: Emulator, browser: Browser
-) -> None:
-    """Masked on every page, live ones too; one button shows one person, and the audit says who looked."""
-    bot.configure(admin={"privacy": "masked"})
-    ana = emu.customer("Ana Torres", wa_id="5215512345678")
-    await bot.start()
-    async with window(browser, bot.admin_url) as page:
-        await emu.say(ana, "mi tarjeta es 4111")
-        await page.locator("#users").get_by_role("link", name="Ana Torres").click()
-        await expect(page.locator("#conversation .out")).to_contain_text("delivered")
-        text = await page.locator("body").inner_text()
-        assert "4111" not in text
-        assert "5215512345678" not in text
-        await page.get_by_role("button", name="Show numbers and texts").click()
-        await expect(page.locator("#conversation .in")).to_contain_text("mi tarjeta es 4111")
-        await expect(page.locator("#person")).to_contain_text("+5215512345678")
-        await page.get_by_role("link", name="Audit").click()
-        await expect(page.locator("tbody tr").first).to_contain_text("looked at numbers and texts")
-
-
 async def test_all_of_it_works_without_javascript(afternoon: Bot, browser: Browser) -> None:
     """Forms and links: filter, page on, retry what was chosen; the page says what came of it."""
     async with window(browser, afternoon.admin_url, java_script_enabled=False) as page:

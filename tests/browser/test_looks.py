@@ -63,5 +63,6 @@ async def test_the_pictures_of_the_readme_are_taken(bot: Bot, emu: Emulator, bro
     await bot.start()
     for name, width in PICTURES.items():
         async with window(browser, bot.admin_url, width=width) as page:
+            await page.set_viewport_size({"width": width, "height": 1000 if width == DESK else 800})
             await expect(page.locator("#users")).to_contain_text("answering")
             await shoot(page, name, whole=False)

@@ -153,20 +153,20 @@ async def test_whoever_is_paused_hears_the_owner_alone(world: World) -> None:
 
 # -- what may befall a send
 
-PASSING = [
-    Fault("error", code=131016, times=2),
-    Fault("http", status=500, times=2),
-    Fault("http", status=429, headers={"Retry-After": "1"}),
-    Fault("error", code=130429),
-    Fault("error", code=131056),
-    Fault("cut"),
-    Fault("error", code=131000),
+PASSING = [  # and how long WhatsApp wants to be left alone
+    (Fault("error", code=131016, times=2), 0.0),
+    (Fault("http", status=500, times=2), 0.0),
+    (Fault("http", status=429, headers={"Retry-After": "1"}), 1.0),
+    (Fault("error", code=130429), 5.0),
+    (Fault("error", code=131056), 4.0),
+    (Fault("cut"), 0.3),
+    (Fault("error", code=131000), 0.3),
 ]
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: f"{fault.kind}-{fault.code or fault.status}")
-async def test_what_passes_costs_a_letter_time_alone(world: World, fault: Fault) -> None:
-    """It goes out once, and before the next one, however often it has to be tried."""
+@pytest.mark.parametrize(("fault", "seconds"), PASSING, ids=lambda it: str(getattr(it, "code", it)))
+async def test_what_passes_costs_a_letter_time_alone(world: World, fault: Fault, seconds: float) -> None:
+    """It goes out once, and before the next one, however often it has to be tried; no sooner than it may."""
     async with world.running():
         await greet(world)
         world.emu.faults.add(fault)
@@ -177,6 +177,7 @@ async def test_what_passes_costs_a_letter_time_alone(world: World, fault: Fault)
         await world.eventually(lambda: [row[0] for row in world.rows(LETTERS)] == ["sent", "sent"])
     sends = world.emu.log.of("graph.send")
     assert [entry.text for entry in sends] == ["answer to: hi", *["one"] * (fault.times + 1), "two"]
+    assert sends[2].began_at - sends[1].began_at >= seconds * 0.95
 
 
 async def test_a_rate_limit_of_the_number_holds_everybody_up(world: World) -> None:
@@ -194,6 +195,16 @@ async def test_a_rate_limit_of_the_number_holds_everybody_up(world: World) -> No
     assert world.rows("SELECT attempts FROM outbox") == [(0,), (0,)]
 
 
+async def test_letters_follow_one_another_at_once(world: World) -> None:
+    """The next one doesn't wait for anybody to look by chance."""
+    async with world.running():
+        await greet(world)
+        assert await world.post("/api/users/u1/reply", {"text": "x" * 16_000}) == (200, {"replies": 4})
+        await world.sent(5)
+    _, first, *_, last = world.emu.log.of("graph.send")
+    assert last.began_at - first.began_at < 2.0  # three looks would take three seconds
+
+
 @pytest.mark.parametrize("code", [131047, 131026, 131009])
 async def test_what_does_not_pass_fails_the_letter_with_the_reason(world: World, code: int) -> None:
     """Tried once; nobody is apologised to, the next letter is tried, and the owner sees why."""
@@ -205,6 +216,7 @@ async def test_what_does_not_pass_fails_the_letter_with_the_reason(world: World,
         assert await world.sent(2) == ["answer to: hi", "two"]
         await letters(world, ("failed", 1, 0, None), ("sent", 1, 0, "delivered"))
     assert str(code) in world.rows("SELECT error FROM replies WHERE state = 'failed'")[0][0]
+    assert [line["outcome"] for line in world.logged("letter")] == ["failed", "done"]
     assert len(world.emu.log.of("graph.send")) == 3
 
 
@@ -279,10 +291,23 @@ async def test_one_persons_doubt_holds_up_nobody_else(world: World) -> None:
     assert "to Ana again" not in world.emu.sends()
 
 
-async def test_letters_keep_to_the_limits_of_person_and_number(world: World) -> None:
-    """One message to a person at a time, whoever it is from, and so many a second for the number."""
-    limits = {"pair_interval_seconds": 0.5, "pair_burst": 1, "sends_per_second": 10}
-    async with world.running(whatsapp=limits):
+async def test_letters_keep_to_the_limit_of_the_number(world: World) -> None:
+    """So many sends a second, whoever they go to."""
+    async with world.running(whatsapp={"sends_per_second": 2}):
+        await greet(world)
+        await world.emu.say(world.bea, "hi")
+        await world.sent(2)
+        await reply(world, "to Ana")
+        await reply(world, "to Bea", "u2")
+        await world.sent(4)
+    *_, answer, one, two = world.emu.log.of("graph.send")
+    assert one.began_at - answer.began_at >= 0.45
+    assert two.began_at - one.began_at >= 0.45
+
+
+async def test_letters_keep_to_the_limit_of_a_person(world: World) -> None:
+    """One message to a person at a time, whoever it is from."""
+    async with world.running(whatsapp={"pair_interval_seconds": 0.5, "pair_burst": 1}):
         await greet(world)
         await reply(world, "one")
         await reply(world, "two")
@@ -351,18 +376,24 @@ async def test_an_answer_that_goes_out_lets_letters_go_on(world: World) -> None:
 # -- stop and start
 
 
-async def test_a_letter_that_is_being_sent_gets_its_end_and_nothing_new_begins(world: World) -> None:
-    """A drain gives it its time; what waits goes out at the next start."""
+@pytest.mark.parametrize("turn", [True, False])
+async def test_a_letter_that_is_being_sent_gets_its_end_and_nothing_new_begins(world: World, turn: bool) -> None:
+    """A drain gives it its time, whether a turn takes longer or not; what waits goes out at the next start."""
+    world.emu.settings.statuses = StatusPlan(names=())
     async with world.running(queue={"drain_seconds": 5.0}):
         await greet(world)
         world.emu.faults.add("slow", seconds=0.5, after=True)
+        if turn:
+            world.emu.faults.add("slow", service="model", seconds=1.5)
+            await world.emu.say(world.bea, "something hard")
+            await world.asked(2)
         await reply(world, "one")
         await reply(world, "two")
         await world.sent(2)
-    assert world.emu.sends() == ["answer to: hi", "one"]
+    assert world.emu.sends() == ["answer to: hi", "one", *["answer to: something hard"] * turn]
     assert [row[0] for row in world.rows(LETTERS)] == ["sent", "planned"]
     async with world.running():
-        assert await world.sent(3) == ["answer to: hi", "one", "two"]
+        assert (await world.sent(3 + turn))[-1] == "two"
 
 
 @pytest.mark.parametrize("went_out", [True, False])

@@ -49,7 +49,7 @@ async def test_a_model_of_60_seconds_sees_at_least_two_more_typing_calls(world: 
         for marks in (1, 2, 3):
             await emu.wait_for(lambda n=marks: len(emu.log.of("graph.read")) == n)
             assert emu.sends() == []
-            await clock.until_sleeping(4)  # the handler, the typing, the janitor and its watch
+            await clock.until_sleeping(5)  # the handler, the typing, the janitor, its minutes and its watch
             clock.advance(20)
         await world.sent(1)
         await world.settled("done")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain import Cancelled, Done, Failed, InDoubt, Lease, Operator, Receipt, Released
+from bot.domain import AccountWarning, Batch, Cancelled, Done, Failed, InDoubt, Lease, Operator, Receipt, Released
 from bot.store.turns import Budget
 from tests.store.conftest import OpenDesk
 from tests.store.desk import PEOPLE, Desk, message
@@ -173,10 +173,9 @@ async def test_ids_that_begin_anew_are_counted_from_there(desk: Desk) -> None:
 async def test_warnings_come_newest_first(desk: Desk) -> None:
     """The last five, as they came in."""
     for n in range(7):
-        values = (f"2026-11-24T09:0{n}:00.000Z", "account_update", f"warning {n}")
-        await desk.store._db.write(
-            lambda db, v=values: db.execute("INSERT INTO warnings (at, kind, text) VALUES (?, ?, ?)", v)
-        )
+        desk.tick()
+        warning = AccountWarning("account_update", f"warning {n}", grave=False, at=None)
+        await desk.store.append(Batch(warnings=(warning,)))
     told = (await desk.store.insights.trends())["warnings"]
     assert [warning["text"] for warning in told] == [f"warning {n}" for n in (6, 5, 4, 3, 2)]
 

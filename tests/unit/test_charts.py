@@ -3,12 +3,13 @@
 import re
 import sqlite3
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from bot.clock import stamp
+from bot.domain import AccountWarning, Batch
 from bot.store.store import Store
 from bot.store.turns import Budget
 from tests.clock import START, FakeClock
@@ -109,8 +110,10 @@ async def test_the_days_cost_is_shown_against_its_limit(tmp_path: Path) -> None:
 
 async def test_whatsapps_warnings_are_shown_as_they_came(still: Drawn) -> None:
     """With their time, escaped as everything else."""
-    values = ("2026-11-24T10:41:07.123Z", "account_update", f"Banned {HOSTILE}")
-    await still.store._db.write(lambda db: db.execute("INSERT INTO warnings (at, kind, text) VALUES (?, ?, ?)", values))
+    at = datetime(2026, 11, 24, 9, 41, 7, tzinfo=UTC)
+    await still.store.append(
+        Batch(warnings=(AccountWarning("account_update", f"Banned {HOSTILE}", grave=True, at=at),))
+    )
     html = await still.status()
-    assert "24 Nov 10:41:07 UTC" in html
+    assert "24 Nov 09:41:07 UTC" in html
     assert f"Banned {HOSTILE}" in Outline(html).words

@@ -119,29 +119,29 @@ function selecting(part) {
   return !selection.isCollapsed && selection.rangeCount > 0 && selection.getRangeAt(0).intersectsNode(part);
 }
 
-// Two nodes are the same thing where their kind and their key are.
-function alike(one, other) {
-  if (one.nodeName !== other.nodeName || one.nodeType !== other.nodeType) return false;
-  return one.nodeType !== Node.ELEMENT_NODE || (key(one) === key(other) && one.id === other.id);
-}
-
+// What is in both is kept and made like the new one: rows know each other by their key, all else by tag, class and id
+// or, where nothing else fits there, by its tag alone.
 const key = (node) => node.dataset?.key;
+const sign = (node) => key(node) ? `key ${key(node)}` : `${node.nodeName} ${node.getAttribute?.("class")} ${node.id}`;
+const alike = (one, other) => one.nodeName === other.nodeName && key(one) === key(other) && one.id === other.id;
+const blank = (node) => node.nodeType === Node.TEXT_NODE && !node.data.trim();
 
 function children(old, fresh) {
-  const coming = new Set([...fresh.children].map(key));
-  for (const child of [...old.children]) if (key(child) && !coming.has(key(child))) child.remove();
-  const known = new Map([...old.children].filter(key).map((child) => [key(child), child]));
+  const left = new Map(); // how many of each are still to come
+  for (const node of fresh.childNodes) left.set(sign(node), (left.get(sign(node)) ?? 0) + 1);
+  for (const row of [...old.children]) if (key(row) && !left.has(sign(row))) row.remove();
+  const rows = new Map([...old.children].filter(key).map((row) => [key(row), row]));
   let at = old.firstChild;
   for (const next of [...fresh.childNodes]) {
-    const same = key(next) ? known.get(key(next)) : at && !key(at) && alike(at, next) ? at : null;
-    if (!same || !alike(same, next)) {
-      old.insertBefore(next, at);
-      continue;
-    }
-    // What stays where it is isn't moved: that would cost it focus and scroll position.
-    while (at && at !== same && !key(at)) at = drop(at);
-    if (same === at) at = at.nextSibling; else old.insertBefore(same, at);
-    become(same, next);
+    left.set(sign(next), left.get(sign(next)) - 1);
+    // What is no more goes first, so that what stays isn't moved: moving costs focus and scroll position.
+    while (at && !alike(at, next) && (blank(at) || !left.get(sign(at)))) at = drop(at);
+    const fits = at && (sign(at) === sign(next) || (alike(at, next) && !left.get(sign(at))));
+    const same = key(next) ? rows.get(key(next)) : fits ? at : null;
+    if (same && alike(same, next)) {
+      if (same === at) at = at.nextSibling; else old.insertBefore(same, at);
+      become(same, next);
+    } else old.insertBefore(next, at);
   }
   while (at) at = drop(at);
 }
