@@ -97,7 +97,7 @@ def check(path: Path, *, online: bool, alerts: bool) -> None:
 @click.option("--readonly", is_flag=True, help="Look only.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SQL | SQLITE3-OPTION]...")
 def sql(path: Path, arguments: tuple[str, ...], *, readonly: bool) -> None:
-    """Open the database with the sqlite3 program, or run SQL on it. docs/sqlite.md has the recipes."""
+    """Open the database with sqlite3. Or run SQL on it; docs/sqlite.md has recipes."""
     database = load(path).store.path
     check_file(database)
     options = ["-cmd", ".mode box --wrap 80"] * sys.stdout.isatty() + ["-readonly"] * readonly
@@ -113,7 +113,7 @@ def sql(path: Path, arguments: tuple[str, ...], *, readonly: bool) -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what lets a shell complete bot's commands: put eval "$(bot completion bash)" into ~/.bashrc."""
+    """Print what makes Tab complete commands. Put eval "$(bot completion bash)" into ~/.bashrc."""
     from click.shell_completion import shell_complete
 
     shell_complete(main, {}, "bot", "_BOT_COMPLETE", f"{shell}_source")

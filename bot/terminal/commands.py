@@ -58,7 +58,7 @@ def _filtered(function: Callable[..., None]) -> Callable[..., None]:
 @_command
 @click.option("--watch", is_flag=True, help="Draw it again every 2 seconds, until Ctrl-C.")
 def status(config: Config, *, watch: bool, as_json: bool) -> None:
-    """Show the queue: what waits, who waits, what failed, what is paused or refused."""
+    """Show how it goes, who waits and what failed. Also what is paused or refused."""
 
     async def look(store: Store) -> None:
         running, found = report.daemon_runs(config.store.path), await _status(store)
@@ -74,7 +74,7 @@ def status(config: Config, *, watch: bool, as_json: bool) -> None:
 @click.option("--sort", default="depth", type=click.Choice(["depth", "oldest", "failed", "recent"]), show_default=True)
 @limited
 def users(config: Config, *, as_json: bool, limit: int, state: str | None, **which: str) -> None:
-    """List the people who write, the deepest line first."""
+    """List the people who write. The deepest line comes first."""
     found = _on_store(config, lambda store, _: store.insights.users(limit, state=state or "", **which))
     lines = report.user_lines(found["users"], running=report.daemon_runs(config.store.path))
     _show(found, [*(lines or ["Nobody."]), *report.more(found)], as_json=as_json)
@@ -83,7 +83,7 @@ def users(config: Config, *, as_json: bool, limit: int, state: str | None, **whi
 @_command
 @click.argument("user")
 def show(config: Config, *, user: str, as_json: bool) -> None:
-    """Show a person: who it is, what waits, and the conversation with every try at answering it."""
+    """Show one person: line and conversation. With every try at answering each message."""
     found = _on_store(config, lambda store, _: store.insights.user(user))
     _show(found, report.person_lines(found, running=report.daemon_runs(config.store.path)), as_json=as_json)
 
@@ -92,7 +92,7 @@ def show(config: Config, *, user: str, as_json: bool) -> None:
 @_filtered
 @limited
 def failures(config: Config, *, as_json: bool, limit: int, **which: str) -> None:
-    """List what failed: how often for which cause, then each message, newest first, with its id."""
+    """List what failed, by cause and one by one. The newest comes first; its id is what `bot retry` wants."""
 
     async def look(store: Store, _: int | None) -> dict[str, Any]:
         causes = [] if any(which.values()) else await store.insights.causes()
@@ -107,7 +107,7 @@ def failures(config: Config, *, as_json: bool, limit: int, **which: str) -> None
 @click.option("--texts", is_flag=True, help="With what people wrote and were answered.")
 @click.option("--once", is_flag=True, help="Print the past and end.")
 def tail(config: Config, *, last: int, texts: bool, once: bool, as_json: bool) -> None:
-    """Show what happens, as it happens, until Ctrl-C: arrivals, tries, answers, sends, what operators do."""
+    """Show what happens, as it happens. Arrivals, tries, answers, sends, what operators do; until Ctrl-C."""
 
     position: dict[str, int] = {}
 
@@ -126,7 +126,7 @@ def tail(config: Config, *, last: int, texts: bool, once: bool, as_json: bool) -
 @click.option("--all", "every", is_flag=True, help="Every one that can be.")
 @_filtered
 def retry(config: Config, *, ids: tuple[int, ...], every: bool, as_json: bool, **which: str) -> None:
-    """Put failed messages back into the queue: by the IDs that `bot failures` shows, by its filters, or all."""
+    """Put failed messages back into the queue. By the IDs that `bot failures` shows, by its filters, or all."""
     if bool(ids) == (every or any(which.values())):
         raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), a filter, or --all.")
     done = _on_store(config, lambda store, _: store.retry(ids or Failing(**which), who=WHO))
@@ -167,6 +167,19 @@ def clear(config: Config, *, user: str | None, yes: bool, as_json: bool) -> None
         click.confirm(f"Cancel what waits of {user or 'everybody'}, messages: {waiting}?", abort=True, err=True)
     people, messages = _on_store(config, lambda store, user_id: store.clear(user_id, who=WHO), user)
     _show({"users": people, "messages": messages}, [f"Waiting messages cancelled: {messages}."], as_json=as_json)
+
+
+@_command
+@click.argument("user")
+@click.argument("text")
+def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
+    """Write TEXT to a person as the number. While WhatsApp's 24 hours last; the model reads it as history."""
+    from bot.whatsapp import clean, split  # what no other command needs
+
+    if not (bodies := split.split(clean.text(text))):
+        raise click.UsageError("TEXT must say something.")
+    replies = _on_store(config, lambda store, user_id: store.say(user_id or 0, bodies, WHO), user)
+    _show({"replies": replies}, [f"{user}: replies that the daemon sends: {replies}."], as_json=as_json)
 
 
 async def _status(store: Store) -> dict[str, Any]:

@@ -90,6 +90,17 @@ async def test_a_failure_is_found_and_put_back_by_its_cause(bot: Bot, emu: Emula
     assert "message 1 was answered meanwhile" in again.err
 
 
+async def test_a_reply_goes_out_as_the_number(bot: Bot, emu: Emulator) -> None:
+    """Within two seconds of the command, by the daemon; it shows in the conversation with its tick."""
+    await bot.start()
+    await emu.say(ANA, "one")
+    await answered(emu, "one")
+    assert "replies that the daemon sends: 1." in await does(bot, "reply", ANA, "¡Hola! Soy Luis.")
+    await emu.wait_for(lambda: "¡Hola! Soy Luis." in emu.sends(ANA), timeout=AT_ONCE_SECONDS)
+    await until(lambda: bot.sql("SELECT delivery FROM replies WHERE kind = 'human'") == [("delivered",)])
+    assert "> human: ¡Hola! Soy Luis.  [✓✓ delivered]" in await does(bot, "show", ANA)
+
+
 async def test_status_is_watched_until_ctrl_c(bot: Bot, emu: Emulator) -> None:
     """Redrawn in place, no higher and no wider than the terminal, which is left as it was found; exit code 0."""
     await bot.start()

@@ -74,7 +74,7 @@ def test_version_and_help() -> None:
     assert runner.invoke(main, ["--version"]).output == f"bot, version {__version__}\n"
     listed = runner.invoke(main, ["--help"]).output
     own = ("run", "demo", "check", "sql")
-    for command in (*own, "status", "users", "show", "failures", "tail", "retry", "pause", "resume", "clear"):
+    for command in (*own, "status", "users", "show", "failures", "tail", "retry", "pause", "resume", "clear", "reply"):
         assert f"\n  {command} " in listed
         help_ = runner.invoke(main, [command, "--help"]).output
         assert "--config" in help_

@@ -75,6 +75,22 @@ def test_who_acts_gets_figures(day: Path) -> None:
     assert as_json(day, "clear") == {"users": 1, "messages": 1}
 
 
+def test_a_reply_is_planned_and_refused_when_it_says_nothing_or_comes_too_late(day: Path) -> None:
+    """In parts that WhatsApp takes, as the API's; nothing is written otherwise."""
+    assert bot(day, "reply", ANA, "word " * 1000).output == f"{ANA}: replies that the daemon sends: 2.\n"
+    assert bot(day, "reply", ANA, "  ").exit_code == 2
+    assert bot(day, "reply", "u9", "hi").exit_code == 1
+
+    async def long_ago(store: Store) -> None:
+        await wait(store, "5215500000007", "hi", minutes_ago=25 * 60)
+
+    with_store(day, long_ago)
+    late = bot(day, "reply", "5215500000007", "hi")
+    assert (late.exit_code, late.stdout) == (1, "")
+    assert "24 hours" in late.stderr
+    assert bot(day, "tail", "--once").output.count("  letter    planned") == 2
+
+
 def test_users_are_found_chosen_and_sorted(day: Path) -> None:
     """By name, number, state and figure; nobody is a word."""
 
@@ -185,7 +201,7 @@ def _row(command: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "users", "show u1", "failures", "retry 2", "pause u1", "resume u1", "clear u1"]
+    "command", ["status", "users", "show u1", "failures", "retry 2", "pause u1", "resume u1", "clear u1", "reply u1 hi"]
 )
 def test_the_documented_members_are_there(day: Path, command: str) -> None:
     """What a script may rely on."""
