@@ -14,8 +14,8 @@ async def test_a_pair_limit_of_whatsapp_delays_this_user_alone(world: World) -> 
     """131056: no sooner than 4, then 16 seconds; others with a single slot go on, no attempt is spent."""
     emu, waits = world.emu, []
     emu.faults.add("error", code=131056, user=world.ana.wa_id, times=2)
-    waiting = """SELECT (julianday(not_before_at) - julianday(sending_at)) * 86400 FROM outbox o
-                   JOIN replies ON outbox_id = o.id WHERE not_before_at IS NOT NULL"""
+    waiting = """SELECT (julianday(o.not_before_at) - julianday(sending_at)) * 86400 FROM outbox o
+                   JOIN replies ON outbox_id = o.id WHERE o.not_before_at IS NOT NULL"""
     async with world.running(queue={"concurrency": 1}):
         await emu.say(world.ana, "one")
         for n in (1, 2):

@@ -10,7 +10,17 @@ from bot.emulator.payloads import Json
 from tests.fuzz.people import CALLBACK, SENT, Odd, any_odd, head, neighbour_wamid
 
 Build = Callable[["Grammar"], Json]
-OTHER_FIELDS = ("account_update", "history", "standby", "smb_app_state_sync", "calls", "message_template_status_update")
+OTHER_FIELDS = (
+    *(
+        "account_update",
+        "account_alerts",
+        "security",
+        "flows",
+        "message_template_status_update",
+        "account_news_of_2030",
+    ),
+    *("phone_number_quality_update", "history", "standby", "smb_app_state_sync", "calls"),
+)
 NEIGHBOURS_BACK = 200  # payloads after which a neighbour is stored for certain, and its id may be spoken of
 
 
