@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def main() -> None:
     os.umask(0o077)  # the database holds what people wrote
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what this terminal has no letter for is no reason to end
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # of a pipe that was opened like a file
+                stream.reconfigure(errors="backslashreplace")
 
 
 @main.command()

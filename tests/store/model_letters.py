@@ -1,4 +1,4 @@
-"""The model's owner: writes to people, and what is due has to be each one's oldest letter; then it goes out, or not."""
+"""The model's owner: writes to people; what is due is the oldest letter of each, and then it goes out, or not."""
 
 from collections.abc import Coroutine
 from datetime import timedelta
