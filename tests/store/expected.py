@@ -244,9 +244,10 @@ class Expected:
             count += 1
         return count
 
-    def clear(self, who: Person | None) -> int:
-        """Cancel what waits, of somebody or of everybody."""
+    def clear(self, who: Person | None, *, sparing: bool = False) -> int:
+        """Cancel what waits, of somebody or of everybody; perhaps sparing those who are paused alone."""
         waiting = [m for m in self.said if m.state == "pending" and (who is None or m.who is who)]
+        waiting = [m for m in waiting if not (sparing and who is None and m.who.paused)]
         for m in waiting:
             m.state = "cancelled"
         return len(waiting)

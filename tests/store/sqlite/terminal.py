@@ -52,7 +52,8 @@ SUMS = {
     "depth of all": """SELECT depth FROM control
                         WHERE depth <> (SELECT count(*) FROM outbox WHERE state IN ('pending', 'leased'))""",
     "one lease a user": "SELECT user_id FROM outbox WHERE state = 'leased' GROUP BY user_id HAVING count(*) > 1",
-    "replies to messages that are gone": """SELECT id FROM replies WHERE outbox_id NOT IN (SELECT id FROM outbox)""",
+    "replies to messages that are gone": """SELECT id FROM replies
+        WHERE outbox_id IS NOT NULL AND outbox_id NOT IN (SELECT id FROM outbox)""",
     "rows of users who are gone": """SELECT user_id FROM
         (SELECT user_id FROM outbox UNION SELECT user_id FROM replies UNION SELECT user_id FROM user_ids)
          WHERE user_id NOT IN (SELECT id FROM users)""",
