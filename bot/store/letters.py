@@ -11,12 +11,14 @@ from bot.store.operators import WINDOW
 from bot.store.replies import PART_COLUMNS, part_of
 
 _WAITING = "outbox_id IS NULL AND state IN ('planned', 'sending')"
-# The oldest that waits of each person: the next one goes when it is decided.
+# The oldest that waits of each person: the next one goes when it is decided. Two users who are about to become one have
+# an oldest letter each, and no order between them.
 _DUE = f"""
 SELECT r.user_id, coalesce(u.last_message_at, '') <= :window, {PART_COLUMNS}
   FROM replies r JOIN users u ON u.id = r.user_id
  WHERE r.id IN (SELECT min(id) FROM replies INDEXED BY replies_letters WHERE {_WAITING} GROUP BY user_id)
    AND coalesce(r.not_before_at, '') <= :now
+   AND u.merging_into IS NULL AND u.id NOT IN (SELECT merging_into FROM users WHERE merging_into IS NOT NULL)
  ORDER BY coalesce(r.not_before_at, r.planned_at), r.id LIMIT :most"""
 # Beside the probes of the turns, not instead: it may be the letter that WhatsApp refuses.
 _SHUT = f"""

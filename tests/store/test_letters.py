@@ -105,6 +105,19 @@ async def test_one_letter_of_a_person_is_due_at_a_time_in_their_order(desk: Desk
     assert bodies([await desk.letter()]) == ["a3"]
 
 
+async def test_letters_of_two_users_who_are_about_to_become_one_keep_their_order(desk: Desk) -> None:
+    """While both are being answered the join waits, and the phone leads to the other user already."""
+    await desk.say(ANA, "p")
+    await desk.say("MX.ana", "i")
+    turn, _ = await desk.claim()
+    await desk.write(ANA, "first")
+    await desk.arrive(message(Identity(ANA, "MX.ana"), "both", 20))
+    await desk.write(ANA, "second")
+    assert await desk.letters() == []
+    await desk.serve(turn, "answer")
+    assert bodies([await desk.letter()]) == ["first"]
+
+
 async def test_so_many_are_due_as_can_be_sent_the_longest_waiting_first(desk: Desk) -> None:
     """Who was put off joins behind those that wait for longer."""
     for who in (ANA, BEN, CARL):
