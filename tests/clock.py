@@ -50,9 +50,19 @@ class FakeClock:
         """How many wait."""
         return len(self._sleepers)
 
-    async def until_sleeping(self, count: int = 1, timeout_seconds: float = 5.0) -> None:
-        """Wait until at least so many wait: then it is sure that `advance` wakes them. Raises TimeoutError."""
+    async def until_sleeping(
+        self, count: int = 1, timeout_seconds: float = 5.0, *, woken_in: float | None = None
+    ) -> None:
+        """Wait until at least so many wait, or so many whose time comes in exactly `woken_in` seconds.
+
+        Then it is sure that `advance` wakes them. Raises TimeoutError.
+        """
         async with asyncio.timeout(timeout_seconds):
-            while self.sleeping < count:
+            while self._sleeping(woken_in) < count:
                 self._changed.clear()
                 await self._changed.wait()
+
+    def _sleeping(self, woken_in: float | None) -> int:
+        if woken_in is None:
+            return self.sleeping
+        return sum(until == self._now + timedelta(seconds=woken_in) for until, _ in self._sleepers)

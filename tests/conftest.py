@@ -7,6 +7,11 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+pytest.register_assert_rewrite(  # helpers that assert; here, as it has to come before the first test that imports one
+    "tests.store.model", "tests.store.model_letters", "tests.store.model_turns", "tests.store.model_webhooks",
+    "tests.store.sqlite.terminal",
+)  # fmt: skip
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:

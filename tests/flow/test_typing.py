@@ -7,6 +7,7 @@ import pytest
 
 from bot.domain import Answer, Question
 from bot.emulator import Fault
+from bot.turn import TYPING_SECONDS
 from tests.clock import FakeClock
 from tests.flow.conftest import World
 
@@ -46,11 +47,12 @@ async def test_a_model_of_60_seconds_sees_at_least_two_more_typing_calls(world: 
     emu, clock = world.emu, FakeClock(datetime.now(UTC))
     async with world.running(clock=clock, handler=Thinking(clock)):
         await emu.say(world.ana, "hi")
+        await clock.until_sleeping(woken_in=60)  # the handler
         for marks in (1, 2, 3):
             await emu.wait_for(lambda n=marks: len(emu.log.of("graph.read")) == n)
             assert emu.sends() == []
-            await clock.until_sleeping(5)  # the handler, the typing, the janitor, its minutes and its watch
-            clock.advance(20)
+            await clock.until_sleeping(woken_in=TYPING_SECONDS)
+            clock.advance(TYPING_SECONDS)
         await world.sent(1)
         await world.settled("done")
         clock.advance(60)

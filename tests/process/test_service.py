@@ -58,7 +58,7 @@ async def test_it_serves_from_any_folder_in_100_megabytes_whether_or_not_systemd
     status = Path(f"/proc/{process.pid}/status").read_text()
     assert int(status.partition("VmRSS:")[2].split()[0]) / 1024 < IDLE_MEGABYTES
     ended = await bot.command("status", cwd=Path("/"), env={"BOT_CONFIG": str(bot.config)})
-    assert "Answering." in ended.out
+    assert "Answering normally." in ended.out
     assert await process.stop() == 0
     assert bot.database.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bot"]

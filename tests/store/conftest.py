@@ -10,10 +10,6 @@ from bot.store.store import Store
 from tests.clock import FakeClock
 from tests.store.desk import Desk
 
-pytest.register_assert_rewrite(
-    "tests.store.model", "tests.store.model_turns", "tests.store.model_webhooks", "tests.store.sqlite.terminal"
-)
-
 OpenDesk = Callable[..., Awaitable[Desk]]
 
 
