@@ -44,6 +44,10 @@ class Retried:
     retried: int
     why: Mapping[str, int] = field(default_factory=dict)
 
+    def as_row(self) -> Row:
+        """Return `{"retried": 17, "skipped": 1, "why": {"was answered meanwhile": 1}}`, the latter two if some were."""
+        return {"retried": self.retried} | ({"skipped": sum(self.why.values()), "why": self.why} if self.why else {})
+
     def __str__(self) -> str:
         """Say it: `17 of 18 put back; 1 was answered meanwhile`."""
         left = (f"; {count} {why if count == 1 else why.replace('was', 'were', 1)}" for why, count in self.why.items())

@@ -130,9 +130,8 @@ def retry(config: Config, *, ids: tuple[int, ...], every: bool, as_json: bool, *
     if bool(ids) == (every or any(which.values())):
         raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), a filter, or --all.")
     done = _on_store(config, lambda store, _: store.retry(ids or Failing(**which), who=WHO))
-    skipped = sum(done.why.values())
-    told = f"{done}." if skipped else f"Messages back in the queue: {done.retried}."
-    _show({"retried": done.retried, "skipped": skipped, "why": done.why}, [told], as_json=as_json)
+    told = f"{done}." if done.why else f"Messages back in the queue: {done.retried}."
+    _show(done.as_row(), [told], as_json=as_json)
 
 
 @_command

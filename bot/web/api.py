@@ -75,14 +75,13 @@ class Api:
 
     async def retry(self, request: web.Request) -> web.Response:
         """Put failed messages back: that of the path; those of `{"ids": [7, 8]}`, of a filter, or all that can be."""
-        which, who, single = await wire.wanted(request), operator(request), "id" in request.match_info
+        which, who = await wire.wanted(request), operator(request)
         retried = await self._store.retry(which, who=who)
         # Not the filter's values: they may be what people wrote.
         named = "ids" if isinstance(which, list) else "filter"
         about = {named: [*which][:20] if isinstance(which, list) else [x for x in wire.FILTERS if getattr(which, x)]}
-        answer = {"retried": retried.retried, "skipped": sum(retried.why.values()), "why": retried.why}
         left = [retried.why.get(why, 0) for why in SKIPPED.values()] if retried.why else []
-        return self._done(request, "retried", about, {"retried": 1} if single else answer, [retried.retried, *left])
+        return self._done(request, "retried", about, retried.as_row(), [retried.retried, *left])
 
     async def reply(self, request: web.Request) -> web.Response:
         """Answer a person as the owner of the number, by the same sender."""
