@@ -7,10 +7,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-pytest.register_assert_rewrite(  # helpers that assert; here, as it has to come before the first test that imports one
-    "tests.store.model", "tests.store.model_letters", "tests.store.model_turns", "tests.store.model_webhooks",
-    "tests.store.sqlite.terminal",
-)  # fmt: skip
+# What helpers assert is shown as what tests do; here, as it has to come before the first test that imports one.
+pytest.register_assert_rewrite(*(f"tests.{room}" for room in ("browser", "flow", "process", "soak", "store", "unit")))
 
 
 @pytest.fixture(autouse=True)
