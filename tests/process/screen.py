@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -57,6 +58,12 @@ class Screen:
         return bool(found)
 
 
+def _in_front() -> None:
+    """Let Ctrl-C reach the process; where these tests run in the background it would have it ignored."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def screen(*command: str, cwd: Path, env: Mapping[str, str], columns: int = 80, lines: int = 24) -> Iterator[Screen]:
     """Start a command whose terminal has that size; end it at the end."""
@@ -70,7 +77,7 @@ def screen(*command: str, cwd: Path, env: Mapping[str, str], columns: int = 80, 
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+        preexec_fn=_in_front,
     )
     os.close(theirs)
     try:
