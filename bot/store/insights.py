@@ -92,7 +92,7 @@ class Insights:
     async def user(self, known_as: str) -> Row:
         """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`.
 
-        The conversation's lines are messages (`message_id`, with the last 100 `attempts` at each) and parts
+        The conversation's lines are messages (`message_id`, with the last 20 `attempts` at each) and parts
         of replies (`reply_id`, and the `message_id` that they answer). Raises NotFound, as `find_user` does.
         """
         self._allow(known_as)

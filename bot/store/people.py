@@ -14,10 +14,17 @@ from bot.store.rows import AGE, dicts
 Row = dict[str, Any]
 CONVERSATION_MOST = 100
 LONGEST_SEARCH = 200
-STATES = ("idle", "waiting", "leased", "retrying", "paused")
 
 _STATE = """CASE WHEN u.leased THEN 'leased' WHEN u.paused_at IS NOT NULL THEN 'paused' WHEN u.depth = 0 THEN 'idle'
             WHEN u.ready_at > :now THEN 'retrying' ELSE 'waiting' END"""
+_IN_STATE = {  # what of a state an index knows
+    "idle": "u.depth = 0",
+    "waiting": "u.depth > 0",
+    "leased": "u.id IN (SELECT user_id FROM outbox WHERE state = 'leased')",
+    "retrying": "u.ready_at > :now",
+    "paused": "u.paused_at IS NOT NULL",
+}
+STATES = (*_IN_STATE,)
 _PERSON = f"""
 SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth, {_STATE} AS state, u.paused_at IS NOT NULL AS paused,
        {AGE} AS oldest_age_seconds, u.paused_by, u.failed, u.ready_at, u.last_message_at,
@@ -78,7 +85,7 @@ def listed(
         if value not in known:
             raise BadValue(field, f"{field} must be one of {', '.join(known)}")
     source, key, order = _SORTS[sort]
-    some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state" if state else "1")
+    some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state AND {_IN_STATE[state]}" if state else "1")
     some += _FITS if search else ""
     ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"
