@@ -135,7 +135,7 @@ async def test_a_thousand_messages_of_the_paused_hide_nobody_who_waits(desk: Des
     desk.tick(60)
     assert (await desk.store.insights.signs())["waiting_since"] is None
     await desk.say(BEN, "b", sent=60)
-    assert (await desk.store.insights.signs())["waiting_since"] == stamp(at(60.0))
+    assert (await desk.store.insights.signs())["waiting_since"] == stamp(desk.clock.now())
 
 
 async def test_failures_in_a_row_count_messages_not_tries(desk: Desk) -> None:
