@@ -85,7 +85,8 @@ def listed(
         if value not in known:
             raise BadValue(field, f"{field} must be one of {', '.join(known)}")
     source, key, order = _SORTS[sort]
-    some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state AND {_IN_STATE[state]}" if state else "1")
+    some = f"SELECT u.id, {key} AS place FROM {source} WHERE 1"
+    some += f" AND {_STATE} = :state AND {_IN_STATE[state]}" if state else ""
     some += _FITS if search else ""
     ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"
