@@ -2,6 +2,16 @@
 -- A comment stands before the semicolon here: so .schema shows it, too.
 ALTER TABLE audit ADD COLUMN address TEXT /* from where: the client's address; NULL: a terminal here. Actions are also reply, reveal */;
 
+ALTER TABLE control ADD COLUMN signing_key TEXT /* of sign-in cookies, together with the token: who guesses tokens can't try them at home */;
+UPDATE control SET signing_key = lower(hex(randomblob(32)));
+
+-- A day that no month has would be read by nobody.
+CREATE TRIGGER outbox_guard_wait BEFORE UPDATE OF not_before_at ON outbox
+WHEN NEW.not_before_at IS NOT NULL AND strftime('%Y-%m-%dT%H:%M:%fZ', NEW.not_before_at, '+0 days') IS NOT NEW.not_before_at
+BEGIN
+  SELECT RAISE(ABORT, 'not_before_at is no time: write it like 2026-11-24T10:41:07.123Z');
+END;
+
 ALTER TABLE replies ADD COLUMN not_before_at TEXT /* one that answers nothing (kind human): not sent before */;
 CREATE INDEX replies_letters ON replies (user_id, id) WHERE outbox_id IS NULL AND state IN ('planned', 'sending');
 

@@ -62,6 +62,11 @@ def find(db: sqlite3.Connection, known_as: str) -> int:
     return int(row[0])
 
 
+def unbroken(text: str) -> str:
+    """Return a text without the halves of characters that a terminal may hand over: SQLite takes none."""
+    return text.encode(errors="replace").decode()
+
+
 def patterns(search: str) -> Row:
     """Return what is looked for: `name`, `text` and `number` by LIKE, `whole` (a phone's digits alone), `exact` (u17).
 
@@ -69,7 +74,7 @@ def patterns(search: str) -> Row:
     """
     if len(search) > LONGEST_SEARCH:
         raise BadValue("search", f"search must be a text of at most {LONGEST_SEARCH} characters")
-    search = search.encode(errors="replace").decode()  # a terminal may hand over halves of characters
+    search = unbroken(search)
     digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
     whole = digits if digits.isdecimal() else search
     text, number = ("%" + re.sub("([!%_])", r"!\1", words) + "%" for words in (search, whole))
