@@ -138,7 +138,7 @@ class Alerts:
                 self._tell(alert, "raised", alert.text)
 
     def _tell(self, alert: Alert, state: str, text: str) -> None:
-        since, title = readable(alert.raised_at), text.partition(": ")[0]
+        since, title = readable(alert.raised_at), text.partition(". ")[0]
         words = WORDS[state].format(text=text, since=since, title=title)
         self._newest[alert.name] = telling = replace(alert, text=words, told_at=self._ago(0), state=state)
         log.warning("alert", alert=alert.name, state=state, text=words)

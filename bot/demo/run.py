@@ -95,7 +95,8 @@ async def _demo(real_model: bool) -> AsyncIterator[Emulator]:
         click.echo(
             f"\n  Chat as a customer   http://127.0.0.1:{ports['chat']}/\n"
             f"  Status page          {daemon.admin_url}/\n"
-            f"  Queue as JSON        {daemon.admin_url}/queue-stats\n\n"
+            f"  Queue as JSON        {daemon.admin_url}/queue-stats\n"
+            f"  In a terminal        bot status --config {folder / 'bot.toml'}\n\n"
             f"  The queue is in {config.store.path}: it survives a restart. Ctrl-C stops.\n"
         )
         yield emulator

@@ -86,7 +86,7 @@ async def test_a_circuit_that_opens_is_raised_and_cleared_in_both_formats(world:
     assert raised.body["since"] == cleared.body["since"] <= raised.body["at"] < cleared.body["at"]
     assert raised.body["bot"]["phone_number_id"] == world.emu.settings.phone_number_id
     assert raised.headers["Authorization"] == "Bearer hook-token"
-    assert cleared.body["text"].startswith("This is over: “Nobody is answered”")
+    assert cleared.body["text"].startswith("This is over: “Nobody is answered: ")
     first, second = (post for post in owner.posts if post.path != "/hook")
     assert first.headers["Title"] == "Nobody is answered"
     assert (first.headers["Priority"], first.headers["Tags"]) == ("high", "rotating_light")
@@ -190,7 +190,7 @@ async def test_within_24_hours_an_alert_is_free_text(world: World, boss: Custome
         raised = (await world.sent(2, boss))[1]
         assert raised.startswith("Nobody is answered: the model can't be used since")
         await answer_again(world, fault)
-        assert (await world.sent(3, boss))[2].startswith("This is over: “Nobody is answered”")
+        assert (await world.sent(3, boss))[2].startswith("This is over: “Nobody is answered: ")
         await world.eventually(lambda: len(world.logged("alert told", channel="whatsapp", by="free text")) == 2)
     sent = [entry.request for entry in world.emu.log.of("graph.send", boss.ids)]
     assert [(body["type"], body["to"]) for body in sent] == [("text", "+34699999999")] * 3
@@ -260,7 +260,7 @@ async def test_while_whatsapp_is_down_the_other_channels_do_it(world: World, bos
         assert world.emu.log.of("graph.send", boss.ids) == []
         await answer_again(world, fault, "graph")
         (over,) = await world.sent(1, boss)
-    assert over.startswith("This is over: “Nobody is answered”")
+    assert over.startswith("This is over: “Nobody is answered: ")
 
 
 async def test_alerts_keep_the_limit_of_the_number(world: World, boss: Customer) -> None:

@@ -154,7 +154,7 @@ async def test_an_alert_is_raised_once_and_cleared_with_a_note(tmp_path: Path, c
         await watch.after(10)
         await until(lambda: len(watch.two.told) == 2)
         assert watch.one.states == watch.two.states == ["depth raised", "depth cleared"]
-        assert watch.one.told[1].text == "This is over: “Many messages wait” (since 24 Nov 10:00:35 UTC)."
+        assert watch.one.told[1].text == "This is over: “Many messages wait: 2”. It was told at 24 Nov 10:00:35 UTC."
         assert watch.one.told[1].raised_at == raised.raised_at
         assert await watch.store.insights.alerts() == []
 
