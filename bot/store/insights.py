@@ -63,7 +63,7 @@ class Insights:
 
     def __init__(self, database: Database, clock: Clock, budget: Budget, *, discreet: bool = False) -> None:
         self._read, self._clock, self._budget = database.read, clock, budget
-        self._discreet, self._unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
+        self._discreet, self.unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""
@@ -79,14 +79,14 @@ class Insights:
         `state`: one of STATES, "" for all. `search`: in names, in numbers and ids (former ones too), in the newest
         20,000 messages and replies; it ignores the case of a to z. Raises BadValue.
         """
-        self._allow(search=search)
+        self.allow(search=search)
         return await self._query(
             lambda db, at: people.listed(db, at, limit, after, search=search, state=state, sort=sort)
         )
 
     async def find_user(self, known_as: str) -> int:
         """Find a person by u17, a phone with or without plus, or a business-scoped id. Raises NotFound."""
-        self._allow(known_as)
+        self.allow(known_as)
         return await self._query(lambda db, _: people.find(db, known_as))
 
     async def user(self, known_as: str) -> Row:
@@ -95,7 +95,7 @@ class Insights:
         The conversation's lines are messages (`message_id`, with the last 100 `attempts` at each) and parts
         of replies (`reply_id`, and the `message_id` that they answer). Raises NotFound, as `find_user` does.
         """
-        self._allow(known_as)
+        self.allow(known_as)
 
         def query(db: sqlite3.Connection, at: Row) -> Row:
             found = people.person(db, at, known_as)
@@ -114,7 +114,7 @@ class Insights:
         whatever a person is known by, `search` a part of text, error, name, number or id of the newest 10,000.
         Raises NotFound (no such user) and BadValue.
         """
-        self._allow(user, search)
+        self.allow(user, search)
         return await self._query(lambda db, at: failures.page(db, at, limit, after, Failing(cause, user, search)))
 
     async def causes(self) -> list[Row]:
@@ -181,7 +181,8 @@ class Insights:
 
         return await self._read(query)
 
-    def _allow(self, known_as: str = "", search: str = "") -> None:
+    def allow(self, known_as: str = "", search: str = "") -> None:
+        """Raise NotFound or BadValue where somebody is looked for by what is hidden; `unsearched` hides the rest."""
         own = "u[0-9]+|"
         if self._discreet and not re.fullmatch(own, known_as):
             raise NotFound("numbers are hidden here, so nobody is found by one: write u17")
@@ -218,5 +219,5 @@ class Insights:
         )
 
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:
-        at = {"now": stamp(self._clock.now()), **self._unsearched}
+        at = {"now": stamp(self._clock.now()), **self.unsearched}
         return await self._read(lambda db: query(db, at))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from bot.clock import stamp
 from bot.domain import Operator
 from bot.errors import NotFound, WrongState
-from bot.store.failures import Failing, Retried, meant
+from bot.store.failures import Failing, Retried, Row, meant
 
 WINDOW = timedelta(hours=24)
 CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"
@@ -31,14 +31,18 @@ SELECT o.id, iif((SELECT f.retry_until FROM failing f WHERE f.id = o.id) > :now,
   FROM json_each(:ids) CROSS JOIN outbox o ON o.id = value"""
 
 
-def retry(db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime, who: Operator) -> Retried:
+def retry(
+    db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime, who: Operator, unsearched: Row
+) -> Retried:
     """Put those failed messages back to pending that can be, of a list or of all that a filter means.
 
+    `unsearched` overrules what a filter looks for, as for Insights.failures: what a page lists is what it means.
     Raises NotFound where a list has unknown ones alone, WrongState where none of it can be retried.
     """
     if isinstance(which, Failing):
         chosen, values = meant(db, which)
-        wanted = [id_ for (id_,) in db.execute(f"SELECT id FROM ({chosen}) WHERE retry_until IS NOT NULL", values)]
+        chosen = f"SELECT id FROM ({chosen}) WHERE retry_until IS NOT NULL"
+        wanted = [id_ for (id_,) in db.execute(chosen, values | unsearched)]
     else:
         wanted = sorted(set(which))
     states = dict(db.execute(_STATES, {"now": stamp(now), "ids": json.dumps(wanted)}))

@@ -206,7 +206,10 @@ class Store:
         What can't be is left, and told. Raises NotFound or WrongState where nothing of a list can be retried, and for a
         filter what Insights.failures raises.
         """
-        return await self._act(lambda db, now: operators.retry(db, Failing() if which is None else which, now, who))
+        which = Failing() if which is None else which
+        if isinstance(which, Failing):
+            self.insights.allow(which.user, which.search)
+        return await self._act(lambda db, now: operators.retry(db, which, now, who, self.insights.unsearched))
 
     async def pause(self, user_id: int | None, *, who: Operator) -> int:
         """Stop answering somebody, or (None) everybody; return how many people that concerns. Raises NotFound."""

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain import Done, Failed, InDoubt, Lease, Operator, Released, Retry
+from bot.domain import Done, Failed, Identity, InDoubt, Lease, Operator, Released, Retry
 from bot.errors import BadValue, NotFound, WrongState
 from bot.store.failures import Failing
+from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message, words
 
 ANA, BEN = "5215550001", "5215550002"
@@ -190,6 +191,22 @@ async def test_what_a_filter_means_is_put_back_and_the_rest_told(desk: Desk) -> 
     for wrong, refusal in ((Failing(user="u99"), NotFound), (Failing(search="x" * 201), BadValue)):
         with pytest.raises(refusal):
             await desk.store.retry(wrong, who=WHO)
+
+
+async def test_where_numbers_and_texts_are_hidden_a_retry_finds_no_more_than_the_list(open_desk: OpenDesk) -> None:
+    """What the button says is what it takes; how many a guess puts back would tell whose number or words they are."""
+    desk = await open_desk(discreet=True)
+    await desk.arrive(message(Identity(ANA, name="Ana"), "apples"))
+    await desk.arrive(message(Identity(BEN, name="apples & co"), "pears", wamid="wamid.b"))
+    for lease in await desk.claim():
+        await desk.settle(lease, Failed(f"bad: {lease.messages[0].body}"))
+    assert (await desk.store.insights.failures(search="apples"))["retryable"] == 1
+    assert (await desk.store.retry(Failing(search="apples"), who=WHO)).retried == 1
+    for guess, refusal in ((Failing(user=ANA), NotFound), (Failing(search=ANA[-4:]), BadValue)):
+        with pytest.raises(refusal, match="hidden"):
+            await desk.store.retry(guess, who=WHO)
+    assert (await desk.store.insights.queue_stats())["failed"] == 1
+    assert (await desk.store.retry(Failing(user="u1", search="Ana"), who=WHO)).retried == 1
 
 
 async def test_the_audit_says_how_many_and_whose(desk: Desk) -> None:
