@@ -90,17 +90,18 @@ class Insights:
         return await self._query(lambda db, _: people.find(db, known_as))
 
     async def user(self, known_as: str) -> Row:
-        """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`.
+        """Return one person: `user`, what waits (`queue`), the newest of the `conversation` and of the `failures`.
 
         The conversation's lines are messages (`message_id`, with the last 100 `attempts` at each) and parts
-        of replies (`reply_id`, and the `message_id` that they answer). Raises NotFound, as `find_user` does.
+        of replies (`reply_id`, and the `message_id` that they answer). `retryable` counts the failures that a retry
+        puts back, listed or not. Raises NotFound, as `find_user` does.
         """
         self.allow(known_as)
 
         def query(db: sqlite3.Connection, at: Row) -> Row:
             found = people.person(db, at, known_as)
             failing = failures.page(db, at, people.CONVERSATION_MOST, None, Failing(user=known_as))
-            return found | {"failures": failing["failures"]}
+            return found | {name: failing[name] for name in ("failures", "retryable")}
 
         return await self._query(query)
 

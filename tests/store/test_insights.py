@@ -158,7 +158,7 @@ async def test_a_person_is_shown_with_queue_conversation_and_failures(desk: Desk
     await desk.tell("read", callback=callback)
     await desk.settle(lease, Done(desk.receipt(two)))
     look = await desk.look(ANA)
-    assert set(look) == {"user", "queue", "conversation", "failures"}
+    assert set(look) == {"user", "queue", "conversation", "failures", "retryable"}
     (waiting,) = look["queue"]
     expected = {"id", "state", "type", "body", "attempts", "crashes", "error", "sent_at", "not_before_at", "leased_at"}
     assert set(waiting) >= expected

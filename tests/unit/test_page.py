@@ -9,6 +9,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from bot.clock import age, readable
 from bot.domain import Batch, Done, Identity, Inbound, Operator, Released
+from bot.store.failures import Failing
 from bot.store.replies import Plan
 from bot.web.guard import Visitor
 from bot.web.page import PARTS, TEMPLATES
@@ -244,6 +245,15 @@ async def test_a_user_page_tells_what_waits_failed_and_was_said(page: Drawn) -> 
         assert words in outline.words
     assert ("Retry", f"/api/messages/{failed}/retry") in outline.buttons
     assert f"/messages/{failed}" in outline.links
+
+
+async def test_retrying_all_of_a_person_says_how_many_that_is(page: Drawn) -> None:
+    """Also those that are too many for the page."""
+    for n in range(102):
+        await fail(page.store, ANA, f"text {n}")
+    await fail(page.store, BEA, "hola")
+    assert ("Retry all 102 of this person", "/api/failures/retry") in Outline(await page.user()).buttons
+    assert (await page.store.retry(Failing(user="u1"), who=Operator("test"))).retried == 102
 
 
 async def test_what_the_model_was_sent_is_shown(page: Drawn) -> None:
