@@ -29,6 +29,9 @@ SKIPPED = {  # why a message is not put back, by its state
 _STATES = """
 SELECT o.id, iif((SELECT f.retry_until FROM failing f WHERE f.id = o.id) > :now, 'retryable', o.state)
   FROM json_each(:ids) CROSS JOIN outbox o ON o.id = value"""
+_WHOSE = """
+SELECT iif(count(DISTINCT user_id) = 1, max(user_id), NULL)
+  FROM json_each(?) CROSS JOIN outbox o ON o.id = value"""
 
 
 def retry(
@@ -56,8 +59,8 @@ def retry(
         told = str(retried) if len(wanted) > 1 else f"message {wanted[0]} {next(iter(retried.why))}"
         raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"{told}: only a failed one can be retried")
     if chances:
-        whose, first = "SELECT iif(? = 1, user_id, NULL) FROM outbox WHERE id = ?", (len(chances), chances[0])
-        _audit(db, now, who, "retry", db.execute(whose, first).fetchone()[0], len(chances))
+        (whose,) = db.execute(_WHOSE, (json.dumps(chances),)).fetchone()
+        _audit(db, now, who, "retry", whose, len(chances))
     return retried
 
 
@@ -113,7 +116,7 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: Operat
     cursor = db.execute("UPDATE circuits SET probe_at = ? WHERE service = ? AND state = 'open'", (stamp(now), service))
     db.execute("UPDATE circuits SET probing = NULL WHERE probing NOT IN (SELECT id FROM outbox WHERE state = 'leased')")
     if cursor.rowcount:
-        _audit(db, now, who, "try", None, None)
+        _audit(db, now, who, f"try {service}", None, None)
     return cursor.rowcount == 1
 
 

@@ -426,7 +426,7 @@ async def test_each_action_leaves_a_line_in_the_log_and_a_row_in_the_audit(admin
     ]  # fmt: skip
     with contextlib.closing(sqlite3.connect(admin.file)) as file:
         rows = [row[0] for row in file.execute("SELECT action FROM audit ORDER BY id")]
-    assert rows == ["retry", "pause", "resume", "clear", "try"]  # the second retry changed nothing
+    assert rows == ["retry", "pause", "resume", "clear", "try model"]  # the second retry changed nothing
 
 
 async def test_a_verb_is_no_link(admin: Admin) -> None:

@@ -290,10 +290,16 @@ async def test_the_audit_says_who_did_what_to_whom_from_where(page: Drawn) -> No
     assert "Nobody has done anything yet" in await page.audit()
     await wait(page.store, ANA, "one", "two")
     await page.store.clear(1, who=Operator("api", "192.0.2.7"))
+    await refuse(page.store)
     await page.store.pause(None, who=Operator("cli"))
+    await page.store.try_circuit("model", who=Operator("page"))
     found = re.findall("<tr>(<td>.*?)</tr>", (await page.audit()).replace("</td>", "</td> "), re.DOTALL)
     rows = [" ".join(Outline(row).words.split()).partition(" UTC ")[2] for row in found]
-    assert rows == ["paused everybody – cli this machine", "cancelled what waited u1 2 api 192.0.2.7"]
+    assert rows == [
+        "tried the model again – – page this machine",
+        "paused everybody – cli this machine",
+        "cancelled what waited u1 2 api 192.0.2.7",
+    ]
     assert "Older" in await page.audit("limit=1")
 
 
