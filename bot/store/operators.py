@@ -3,7 +3,9 @@
 Functions of a connection, to be run inside a write; each leaves a row in `audit`.
 """
 
+import hashlib
 import json
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from bot.store.failures import Failing, Retried, Row, meant
 
 WINDOW = timedelta(hours=24)
 CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"
+TAKEN = "another reply has this key already: give each one of its own (on the page: load it again)"
 MOST_AT_ONCE = 1000  # SQLite keeps in memory what one statement may have to take back
 SKIPPED = {  # why a message is not put back, by its state
     "done": "was answered meanwhile",
@@ -125,15 +128,25 @@ def reveal(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -
     _audit(db, now, who, "reveal", user_id, None)
 
 
-def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: datetime, who: Operator) -> int:
-    """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState."""
+def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: datetime, who: Operator, key: str) -> int:
+    """Plan what the owner writes to somebody oneself, once under a `key`; return how many parts.
+
+    The parts' callback ids are made of the key and not of the user, who may have become another. Raises NotFound,
+    WrongState.
+    """
     _concerned(db, user_id)
+    name = hashlib.sha256(key.encode()).hexdigest()[:24] if key else secrets.token_hex(12)
+    said = "SELECT user_id, body FROM replies WHERE callback_id BETWEEN ? AND ? ORDER BY part"
+    if before := db.execute(said, (f"{name}-", f"{name}-~")).fetchall():
+        if before != [(user_id, body) for body in bodies]:
+            raise WrongState(TAKEN)
+        return len(before)
     values = {"user": user_id, "bodies": json.dumps(bodies), "now": stamp(now), "window": stamp(now - WINDOW)}
     planned = db.execute(
         """INSERT INTO replies (user_id, part, kind, body, state, callback_id, planned_at)
-           SELECT u.id, key + 1, 'human', value, 'planned', lower(hex(randomblob(12))), :now
+           SELECT u.id, key + 1, 'human', value, 'planned', :name || '-' || (key + 1), :now
              FROM json_each(:bodies) CROSS JOIN users u ON u.id = :user AND u.last_message_at > :window""",
-        values,
+        values | {"name": name},
     ).rowcount
     if not planned:
         raise WrongState(CLOSED)

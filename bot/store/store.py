@@ -173,9 +173,12 @@ class Store:
         """Store that a send was refused: the part is planned again, or failed for good."""
         await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
 
-    async def say(self, user_id: int, bodies: Sequence[str], who: Operator) -> int:
-        """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState."""
-        planned = await self._act(lambda db, now: operators.say(db, user_id, bodies, now, who))
+    async def say(self, user_id: int, bodies: Sequence[str], who: Operator, key: str = "") -> int:
+        """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState.
+
+        The same `key` plans nothing again and returns the same; with other words or for somebody else it is WrongState.
+        """
+        planned = await self._act(lambda db, now: operators.say(db, user_id, bodies, now, who, key))
         self.said.ring()
         return planned
 

@@ -86,7 +86,8 @@ class Api:
     async def reply(self, request: web.Request) -> web.Response:
         """Answer a person as the owner of the number, by the same sender."""
         user_id, who = await self._store.insights.find_user(request.match_info["user_id"]), operator(request)
-        replies = await self._store.say(user_id, split(await wire.written(request)), who=who)
+        text, key = await wire.written(request)
+        replies = await self._store.say(user_id, split(text), who, key)
         return self._done(request, "replied", {"user": f"u{user_id}"}, {"replies": replies})
 
     async def steer(self, request: web.Request) -> web.Response:

@@ -277,6 +277,17 @@ async def test_the_owner_may_write_while_whatsapp_lets_them(page: Drawn) -> None
     assert "more than 24 hours old" in html
 
 
+async def test_each_drawing_of_the_box_has_a_key_of_its_own(page: Drawn) -> None:
+    """A double click sends once; what is put in live leaves it alone."""
+    await wait(page.store, ANA, "hola")
+    keys = [re.findall('name="key" value="([0-9a-f]{24,})"', await page.user()) for _ in range(2)]
+    assert [len(found) for found in keys] == [1, 1]
+    assert keys[0] != keys[1]
+    parts = (await page.parts("/users/u1")).values()
+    assert "textarea" not in "".join(parts)
+    assert 'name="key"' not in "".join(parts)
+
+
 async def test_long_texts_are_folded(page: Drawn) -> None:
     """4,000 emojis take no screen after screen; the whole text is there."""
     await wait(page.store, ANA, "🌵" * 4000)
