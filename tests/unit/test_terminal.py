@@ -71,8 +71,8 @@ def test_who_acts_gets_figures(day: Path) -> None:
     """As the API's POSTs answer."""
     assert as_json(day, "retry", "--user", BEA) == {"retried": 1}
     assert as_json(day, "pause", "--all") == {"users": 2}
-    assert as_json(day, "resume", "u2", "--skip") == {"users": 1, "messages": 1}
-    assert as_json(day, "clear") == {"users": 1, "messages": 1}
+    assert as_json(day, "resume", "u2", "--skip", "--yes") == {"users": 1, "messages": 1}
+    assert as_json(day, "clear", "--yes") == {"users": 1, "messages": 1}
 
 
 def test_a_reply_is_planned_and_refused_when_it_says_nothing_or_comes_too_late(day: Path) -> None:
@@ -201,7 +201,8 @@ def _row(command: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "users", "show u1", "failures", "retry 2", "pause u1", "resume u1", "clear u1", "reply u1 hi"]
+    "command",
+    ["status", "users", "show u1", "failures", "retry 2", "pause u1", "resume u1", "clear u1 --yes", "reply u1 hi"],
 )
 def test_the_documented_members_are_there(day: Path, command: str) -> None:
     """What a script may rely on."""
