@@ -115,7 +115,7 @@ def tail(config: Config, *, last: int, texts: bool, once: bool, as_json: bool) -
     async def look(store: Store) -> None:
         events, reached = await store.insights.events(position, last)
         for event in events if position else events[-last:]:
-            told = event | {"text": event["text"] if texts else None}
+            told = event | {"text": event["text"] if texts or event["event"] == "warning" else None}
             _show(told, [report.event_line(told)], as_json=as_json)
         position.update(reached)
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot.cli import main
-from bot.domain import Answer, Operator
+from bot.domain import AccountWarning, Answer, Batch, Operator
 from bot.store.replies import Plan
 from bot.store.store import Store
 from bot.terminal import report
@@ -182,6 +182,20 @@ def test_tail_prints_the_last_lines_without_texts(day: Path) -> None:
     assert shown("-n", "0") == []
     assert shown("--texts")[1][2].endswith("tokens out, > ¡Hola!")
     assert shown("--texts")[-1][2] == "message 3, text, > ¿y mañana?"
+
+
+def test_tail_shows_whatsapps_warnings_whole(folder: Path) -> None:  # noqa: F811
+    """They are about the account and hold nobody's data: no --texts is needed."""
+
+    async def warned(store: Store) -> None:
+        await wait(store, ANA, "hola")
+        await store.append(Batch(warnings=(AccountWarning("account_update", "the number is restricted", True, None),)))
+
+    with_store(folder, warned)
+    arrival, warning = bot(folder, "tail", "--once").output.splitlines()
+    assert "hola" not in arrival
+    assert warning.endswith("warning   account_update, > the number is restricted")
+    assert json.loads(bot(folder, "tail", "--once", "-n", "1", "--json").output)["text"] == "the number is restricted"
 
 
 def test_tail_as_json_has_the_same_members_in_each_line(day: Path) -> None:
