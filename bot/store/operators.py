@@ -1,6 +1,6 @@
 """What operators do: retry, pause, resume, clear, probe, look, write: the same statements for all who do them.
 
-Functions of a connection, to be run inside a write; each leaves a row in `audit`.
+Functions of a connection, to be run inside a write; each that changes something leaves a row in `audit`.
 """
 
 import hashlib
@@ -110,7 +110,8 @@ def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Opera
     """Cancel what waits, of somebody or (None) everybody; the rows stay. Returns users and messages."""
     _concerned(db, user_id)
     cleared = _cancel(db, user_id, "cleared", now)
-    _audit(db, now, who, "clear", user_id, cleared[1])
+    if cleared[1]:
+        _audit(db, now, who, "clear", user_id, cleared[1])
     return cleared
 
 

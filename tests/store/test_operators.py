@@ -121,6 +121,21 @@ async def test_clear_cancels_what_waits_of_everybody(desk: Desk) -> None:
     assert (await desk.depth(), (await desk.look(ANA))["user"]["state"]) == (0, "paused")
 
 
+async def test_what_changes_nothing_is_no_act(desk: Desk) -> None:
+    """A second click leaves no second row in the audit, whatever the button."""
+    await desk.say(ANA, "a1")
+    ana = await desk.id_of(ANA)
+    for user in (ana, None):
+        for _ in range(2):
+            await desk.store.pause(user, who=WHO)
+        for _ in range(2):
+            await desk.store.clear(user, who=WHO)
+        for _ in range(2):
+            await desk.store.resume(user, skip=True, who=WHO)
+    acts = [(act["action"], act["messages"]) for act in (await desk.store.insights.audit())["audit"]]
+    assert acts == [("resume", 0), ("pause", None), ("resume", 0), ("clear", 1), ("pause", None)]
+
+
 async def test_clear_has_no_limit(desk: Desk) -> None:
     """A long night's queue goes at once."""
     await desk.say(ANA, *map(str, range(2500)))
