@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bot.clock import Clock, stamp
 from bot.config import OpenAI
@@ -15,10 +15,9 @@ from bot.store.asked import asked
 from bot.store.db import Database
 from bot.store.failures import Failing
 from bot.store.headline import Headline, headline
-from bot.store.rows import AGE, dicts
+from bot.store.rows import AGE, Row, dicts
 from bot.store.turns import Budget
 
-Row = dict[str, Any]
 T = TypeVar("T")
 
 _STATS = f"""
@@ -45,7 +44,7 @@ SELECT gauges.*, coalesce({AGE}, 0) AS queue_oldest_age_seconds,
        (SELECT coalesce((julianday(:now) - julianday(min(ready_at))) * 86400, 0)
           FROM users WHERE ready_at <= :now) AS queue_delay_seconds
   FROM gauges CROSS JOIN (SELECT waiting_since FROM figures)"""
-_WARNINGS = "SELECT id, at, kind, text, grave FROM warnings ORDER BY received_at DESC, id DESC LIMIT :most"
+_WARNINGS = "SELECT id, at, kind, text, grave FROM warnings ORDER BY received_at DESC, id DESC LIMIT 5"
 _GRAVE = """
 SELECT id, text FROM warnings
  WHERE grave AND received_at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-1 day') ORDER BY id DESC LIMIT 20"""
@@ -143,9 +142,12 @@ class Insights:
         return await self._query(lambda db, at: asked(db, at, message_id, openai))
 
     async def trends(self) -> Row:
-        """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and five `warnings`."""
+        """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and five `warnings`.
+
+        These are what WhatsApp told about the account, newest first: id, at, kind, text, grave.
+        """
         return await self._query(
-            lambda db, at: {"minutes": trends.hour(db, at), "warnings": dicts(db, _WARNINGS, at | {"most": 5})}
+            lambda db, at: {"minutes": dicts(db, trends.HOUR, at), "warnings": dicts(db, _WARNINGS, at)}
         )
 
     async def today(self) -> Row:
@@ -169,12 +171,8 @@ class Insights:
         """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""
         return await self._query(lambda db, at: dicts(db, _CIRCUITS, at))
 
-    async def reasons(self) -> list[str]:
-        """Say in words why messages can't be answered, as far as the file knows; nothing: they can."""
-        return list((await self.named_reasons()).values())
-
     async def named_reasons(self) -> dict[str, str]:
-        """Return the reasons by a name: circuit_graph, circuit_model, paused, budget."""
+        """Return the reasons why nothing is answered, by a name: circuit_graph, circuit_model, paused, budget."""
 
         def query(db: sqlite3.Connection) -> dict[str, str]:
             spent = {"budget": "the day's budget for the model is spent; it goes on at 00:00 UTC"}
@@ -204,10 +202,6 @@ class Insights:
             }
 
         return await self._query(query)
-
-    async def warnings(self, limit: int = 50) -> list[Row]:
-        """Return what WhatsApp told about the account, newest first: id, at, kind, text, grave."""
-        return await self._query(lambda db, at: dicts(db, _WARNINGS, at | {"most": limit}))
 
     async def alerts(self) -> list[Row]:
         """Return what the owner was told is wrong and isn't over yet: name, text, raised_at, told_at."""

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from bot.clock import stamp
 from bot.domain import Operator
 from bot.errors import NotFound, WrongState
-from bot.store.failures import Failing, Retried, Row, meant
+from bot.store.failures import Failing, Retried, meant
+from bot.store.rows import Row
 
 WINDOW = timedelta(hours=24)
 CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"

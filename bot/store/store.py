@@ -203,13 +203,12 @@ class Store:
         """Store how the minute went that ended now, for the charts."""
         await self._db.keep(lambda db: trends.note(db, self._clock))
 
-    async def retry(self, which: Sequence[int] | Failing | None, *, who: Operator) -> Retried:
-        """Put failed messages back to pending: what can be of a list, of what a filter means, or (None) of all.
+    async def retry(self, which: Sequence[int] | Failing, *, who: Operator) -> Retried:
+        """Put failed messages back to pending: what can be of a list, or of what a filter means.
 
         What can't be is left, and told. Raises NotFound or WrongState where nothing of a list can be retried, and for a
         filter what Insights.failures raises.
         """
-        which = Failing() if which is None else which
         if isinstance(which, Failing):
             self.insights.allow(which.user, which.search)
         return await self._act(lambda db, now: operators.retry(db, which, now, who, self.insights.unsearched))

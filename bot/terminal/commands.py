@@ -179,7 +179,7 @@ def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
 
     if not (bodies := split.split(clean.text(text))):
         raise click.UsageError("TEXT must say something.")
-    replies = _on_store(config, lambda store, user_id: store.say(user_id or 0, bodies, WHO), user)
+    replies = _on_store(config, lambda store, user_id: store.say(user_id, bodies, WHO), user)
     _show({"replies": replies}, [f"{user}: replies that the daemon sends: {replies}."], as_json=as_json)
 
 
@@ -208,7 +208,7 @@ def _ask(config: Config, what: str, user: str | None, *, resumes: bool = False) 
     click.confirm(f"{what} what waits of {user or 'everybody'}, messages: {told}?", abort=True, err=True)
 
 
-def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]], user: str | None = None) -> T:
+def _on_store(config: Config, work: Callable[[Store, Any], Awaitable[T]], user: str | None = None) -> T:
     """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
     logs.configure(level="critical")  # what goes wrong is said in a sentence
 

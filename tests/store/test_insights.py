@@ -238,10 +238,10 @@ async def test_reasons_not_to_be_ready_are_words(open_desk: OpenDesk) -> None:
     """None while messages can be answered."""
     desk = await open_desk()
     await desk.say(ANA, "a")
-    assert await desk.store.insights.reasons() == []
+    assert await desk.store.reasons() == []
     await desk.settle(await desk.lease(), Released(refused_by="graph", error="token expired"))
     await desk.store.pause(None, who=Operator("test"))
-    shut, paused = await desk.store.insights.reasons()
+    shut, paused = await desk.store.reasons()
     assert "WhatsApp" in shut
     assert "token expired" in shut
     assert "paused" in paused

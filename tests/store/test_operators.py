@@ -68,12 +68,12 @@ async def test_everything_can_be_paused_by_one_switch(desk: Desk) -> None:
     (lease,) = await desk.claim(1)
     assert await desk.store.pause(None, who=WHO) == 3
     assert (await desk.store.insights.queue_stats())["paused"] is True
-    assert "paused" in (await desk.store.insights.reasons())[0]
+    assert "paused" in (await desk.store.reasons())[0]
     assert await desk.store.settle(lease, Done(), claim=True) is None
     assert await desk.claim() == []
     assert not (await desk.look(BEN))["user"]["paused"]
     assert await desk.store.resume(None, skip=False, who=WHO) == (3, 0)
-    assert await desk.store.insights.reasons() == []
+    assert await desk.store.reasons() == []
     assert await desk.serve_all() == ["b", "a2"]
     assert (await desk.look(CARL))["user"]["state"] == "paused"
 

@@ -216,8 +216,8 @@ async def test_the_audit_says_how_many_and_whose(desk: Desk) -> None:
     await desk.store.retry([two], who=Operator("api", "192.0.2.7"))
     await desk.store.retry([three, four], who=WHO)
     await desk.store.retry([one, five], who=WHO)
-    await desk.store.retry(None, who=WHO)
-    await desk.store.retry(None, who=WHO)
+    await desk.store.retry(Failing(), who=WHO)
+    await desk.store.retry(Failing(), who=WHO)
     acts = (await desk.store.insights.audit())["audit"]
     assert [(act["action"], act["who"], act["address"], act["user_id"], act["messages"]) for act in acts] == [
         ("retry", "test", None, None, 2),
@@ -256,8 +256,8 @@ async def test_all_that_can_be_retried_are_retried_at_once(desk: Desk) -> None:
         await fail(desk, f"m{n}")
     await fail(desk, "old", "expired", BEN)
     desk.tick(24 * 3600)
-    assert (await desk.store.retry(None, who=WHO)).retried == 3
-    assert (await desk.store.retry(None, who=WHO)).retried == 0
+    assert (await desk.store.retry(Failing(), who=WHO)).retried == 3
+    assert (await desk.store.retry(Failing(), who=WHO)).retried == 0
     assert await desk.depth() == 3
     assert await desk.serve_all() == ["m0", "m1", "m2"]
 
