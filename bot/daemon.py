@@ -81,7 +81,7 @@ class Daemon:
                 store=store,
                 bell=bell,
                 reasons=self.reasons,
-                guard=Guard(config.admin),
+                guard=Guard(config.admin, await store.signing_key()),
                 openai=config.openai,
                 metrics=self._metrics,
             )

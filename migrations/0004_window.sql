@@ -1,6 +1,16 @@
 -- What the owner's window shows and does: audit from where, replies of the owner's own, minutes, warnings, alerts.
 -- A comment stands before the semicolon here: so .schema shows it, too.
-ALTER TABLE audit ADD COLUMN address TEXT /* from where: the client's address; NULL: a terminal on this machine */;
+ALTER TABLE audit ADD COLUMN address TEXT /* from where: the client's address; NULL: a terminal here. Actions are also reply, reveal */;
+
+ALTER TABLE control ADD COLUMN signing_key TEXT /* of sign-in cookies, together with the token: who guesses tokens can't try them at home */;
+UPDATE control SET signing_key = lower(hex(randomblob(32)));
+
+-- A day that no month has would be read by nobody.
+CREATE TRIGGER outbox_guard_wait BEFORE UPDATE OF not_before_at ON outbox
+WHEN NEW.not_before_at IS NOT NULL AND strftime('%Y-%m-%dT%H:%M:%fZ', NEW.not_before_at, '+0 days') IS NOT NEW.not_before_at
+BEGIN
+  SELECT RAISE(ABORT, 'not_before_at is no time: write it like 2026-11-24T10:41:07.123Z');
+END;
 
 ALTER TABLE replies ADD COLUMN not_before_at TEXT /* one that answers nothing (kind human): not sent before */;
 CREATE INDEX replies_letters ON replies (user_id, id) WHERE outbox_id IS NULL AND state IN ('planned', 'sending');
@@ -42,6 +52,7 @@ CREATE TABLE alerts (
 -- What failed, for lists by cause: these are written when something fails, never for the other messages.
 CREATE INDEX outbox_causes ON outbox (error, id, user_id, state) WHERE state = 'failed';
 CREATE INDEX replies_causes ON replies (outbox_id, part, error, user_id, delivery) WHERE delivery = 'failed';
+DROP INDEX replies_undelivered;
 
 -- What the window shows: its queries choose from these views.
 CREATE VIEW failing AS
@@ -68,6 +79,7 @@ SELECT control.depth AS totalMessages, (SELECT count(*) FROM users WHERE depth >
        (SELECT min(received_at) FROM outbox WHERE finished_at IS NULL) AS waiting_since
   FROM control;
 CREATE VIEW people AS
+-- Everybody, with what their line in the list of users is made of.
 SELECT u.id, u.phone, u.bsuid, u.name, u.depth,
        (SELECT o.received_at FROM outbox o WHERE o.user_id = u.id AND o.finished_at IS NULL
          ORDER BY o.id LIMIT 1) AS waiting_since,
@@ -81,18 +93,19 @@ SELECT user_id, min(received_at) AS since
   FROM (SELECT user_id, received_at FROM outbox WHERE finished_at IS NULL ORDER BY received_at LIMIT 10000)
  GROUP BY user_id;
 CREATE VIEW recent_words AS
+-- Where people are looked for by what was said.
 SELECT user_id, body FROM (SELECT user_id, body FROM outbox ORDER BY id DESC LIMIT 20000)
 UNION ALL
 SELECT user_id, body FROM (SELECT user_id, body FROM replies ORDER BY id DESC LIMIT 20000);
 
 CREATE VIEW heard AS
--- What people wrote, as lines of their conversations, with the last tries at answering each.
+-- What people wrote, as lines of their conversations, with the last 20 tries at answering each.
 SELECT o.user_id, o.sent_at AS place, 0 AS part, o.sent_at AS at, 'in' AS direction, o.type AS kind, o.type, o.body,
        o.state, NULL AS delivery, o.error, o.id AS message_id, NULL AS reply_id, o.wamid,
        (SELECT json_group_array(json_object('at', at, 'stage', stage, 'outcome', outcome, 'code', code, 'error', error,
                  'duration_ms', duration_ms, 'input_tokens', input_tokens, 'output_tokens', output_tokens,
                  'request_id', request_id))
-          FROM (SELECT * FROM (SELECT * FROM attempts WHERE outbox_id = o.id ORDER BY id DESC LIMIT 100) ORDER BY id)
+          FROM (SELECT * FROM (SELECT * FROM attempts WHERE outbox_id = o.id ORDER BY id DESC LIMIT 20) ORDER BY id)
        ) AS attempts
   FROM outbox o;
 CREATE VIEW told AS
@@ -113,23 +126,21 @@ SELECT o.id, o.body, o.user_id, o.phone_number_id, u.name,
   FROM outbox o JOIN users u ON u.id = o.user_id;
 CREATE VIEW gauges AS
 -- What GET /metrics tells of the queue, by the names it has there (behind a colon: the label).
-SELECT control.depth - (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:pending",
-       (SELECT count(*) FROM outbox WHERE state = 'leased') AS "queue_messages:leased",
-       (SELECT count(*) FROM users WHERE depth > 0) AS queue_users,
-       (SELECT count(*) FROM outbox WHERE state = 'failed') AS failed_messages,
+SELECT pending AS "queue_messages:pending", leased AS "queue_messages:leased", activeUsers AS queue_users,
+       failed AS failed_messages, paused,
        (SELECT unixepoch(received_at) FROM outbox WHERE id = (SELECT max(id) FROM outbox)) AS newest_message_timestamp_seconds,
        (SELECT state = 'open' FROM circuits WHERE service = 'graph') AS "circuit_open:graph",
-       (SELECT state = 'open' FROM circuits WHERE service = 'model') AS "circuit_open:model",
-       control.paused_at IS NOT NULL AS paused
-  FROM control;
+       (SELECT state = 'open' FROM circuits WHERE service = 'model') AS "circuit_open:model"
+  FROM figures;
 
 CREATE INDEX users_stopped ON users (paused_by) WHERE paused_at IS NOT NULL;
 CREATE VIEW signs AS
 -- What alerts are made of; each figure costs the same with a million rows as with ten.
 SELECT c.depth,
-       (SELECT o.received_at FROM outbox o CROSS JOIN users u ON u.id = o.user_id
-         WHERE o.finished_at IS NULL AND u.paused_at IS NULL
-         ORDER BY o.received_at LIMIT 1) AS waiting_since,                               -- the oldest that isn't paused
+       coalesce((SELECT received_at
+                   FROM (SELECT user_id, received_at FROM outbox WHERE finished_at IS NULL ORDER BY received_at LIMIT 1000)
+                  CROSS JOIN users u ON u.id = user_id WHERE u.paused_at IS NULL LIMIT 1),
+                (SELECT min(ready_at) FROM users)) AS waiting_since,  -- the oldest that isn't paused, or who is next
        (WITH tried AS (
           SELECT o.state, max(a.id) AS last
             FROM (SELECT id, outbox_id FROM attempts ORDER BY id DESC LIMIT 200) a JOIN outbox o ON o.id = a.outbox_id

@@ -66,10 +66,11 @@ def adopt(db: sqlite3.Connection, now: datetime) -> int:
 
 def _follow_clock(db: sqlite3.Connection, now: datetime) -> None:
     """Let nobody wait again for hours that have been before: where the clock was put back, waits keep what was left."""
-    (last,) = db.execute("SELECT listening_at FROM control").fetchone()
-    if last is None or last <= stamp(now):
+    back = "SELECT round((julianday(?) - julianday(listening_at)) * 86400, 3) FROM control"
+    (seconds,) = db.execute(back, (stamp(now),)).fetchone()
+    if seconds is None or seconds >= 0:
         return
-    values = {"now": stamp(now), "back": f"{(now - parse_stamp(last)).total_seconds()} seconds"}
+    values = {"now": stamp(now), "back": f"{seconds} seconds"}
     for table, columns in _MOMENTS.items():
         for column in columns:
             left = f"max(:now, strftime('%Y-%m-%dT%H:%M:%fZ', {column}, :back))" if column in _WAITS else ":now"

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.store.people import find, patterns
+from bot.store.people import find, patterns, unbroken
 from bot.store.rows import Row, dicts
 
 SEARCHED = 10_000  # the newest failures: a page over a million messages takes no longer
@@ -57,7 +57,7 @@ def meant(db: sqlite3.Connection, which: Failing) -> tuple[str, Row]:
 
     A search looks through the newest 10,000 of them. Raises NotFound (no such user) and BadValue.
     """
-    values: Row = {"cause": which.cause, "user": find(db, which.user) if which.user else None}
+    values: Row = {"cause": unbroken(which.cause), "user": find(db, which.user) if which.user else None}
     chosen = "SELECT * FROM failing WHERE 1"
     chosen += " AND error = :cause" * bool(which.cause) + " AND user_id = :user" * bool(which.user)
     if which.search:

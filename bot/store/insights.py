@@ -91,7 +91,7 @@ class Insights:
     async def user(self, known_as: str) -> Row:
         """Return one person: `user`, what waits (`queue`), the newest of the `conversation` and of the `failures`.
 
-        The conversation's lines are messages (`message_id`, with the last 100 `attempts` at each) and parts
+        The conversation's lines are messages (`message_id`, with the last 20 `attempts` at each) and parts
         of replies (`reply_id`, and the `message_id` that they answer). `retryable` counts the failures that a retry
         puts back, listed or not. Raises NotFound, as `find_user` does.
         """

@@ -12,10 +12,17 @@ from bot.store.rows import AGE, Row, dicts
 
 CONVERSATION_MOST = 100
 LONGEST_SEARCH = 200
-STATES = ("idle", "waiting", "leased", "retrying", "paused")
 
 _STATE = """CASE WHEN u.leased THEN 'leased' WHEN u.paused_at IS NOT NULL THEN 'paused' WHEN u.depth = 0 THEN 'idle'
             WHEN u.ready_at > :now THEN 'retrying' ELSE 'waiting' END"""
+_IN_STATE = {  # what of a state an index knows
+    "idle": "u.depth = 0",
+    "waiting": "u.depth > 0",
+    "leased": "u.id IN (SELECT user_id FROM outbox WHERE state = 'leased')",
+    "retrying": "u.ready_at > :now",
+    "paused": "u.paused_at IS NOT NULL",
+}
+STATES = (*_IN_STATE,)
 _PERSON = f"""
 SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth, {_STATE} AS state, u.paused_at IS NOT NULL AS paused,
        {AGE} AS oldest_age_seconds, u.paused_by, u.failed, u.ready_at, u.last_message_at,
@@ -53,6 +60,11 @@ def find(db: sqlite3.Connection, known_as: str) -> int:
     return int(row[0])
 
 
+def unbroken(text: str) -> str:
+    """Return a text without the halves of characters that a terminal may hand over: SQLite takes none."""
+    return text.encode(errors="replace").decode()
+
+
 def patterns(search: str) -> Row:
     """Return what is looked for: `name`, `text` and `number` by LIKE, `whole` (a phone's digits alone), `exact` (u17).
 
@@ -60,7 +72,7 @@ def patterns(search: str) -> Row:
     """
     if len(search) > LONGEST_SEARCH:
         raise BadValue("search", f"search must be a text of at most {LONGEST_SEARCH} characters")
-    search = search.encode(errors="replace").decode()  # a terminal may hand over halves of characters
+    search = unbroken(search)
     digits, known_as = re.sub("[ ()+.-]", "", search), re.fullmatch("u([0-9]{1,18})", search)
     whole = digits if digits.isdecimal() else search
     text, number = ("%" + re.sub("([!%_])", r"!\1", words) + "%" for words in (search, whole))
@@ -76,7 +88,8 @@ def listed(
         if value not in known:
             raise BadValue(field, f"{field} must be one of {', '.join(known)}")
     source, key, order = _SORTS[sort]
-    some = f"SELECT u.id, {key} AS place FROM {source} WHERE " + (f"{_STATE} = :state" if state else "1")
+    some = f"SELECT u.id, {key} AS place FROM {source} WHERE 1"
+    some += f" AND {_STATE} = :state AND {_IN_STATE[state]}" if state else ""
     some += _FITS if search else ""
     ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"

@@ -111,6 +111,10 @@ class Store:
         """Store all that a webhook held, once. Raises StoreUnavailable (nothing stored), StoreFull (no new ones)."""
         return await self._db.write_together(self._append_all, batch, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
 
+    async def signing_key(self) -> str:
+        """Return what sign-in cookies are signed with beside the token."""
+        return await self._db.read(lambda db: str(db.execute("SELECT signing_key FROM control").fetchone()[0]))
+
     async def adopt(self) -> int:
         """Take over what a dead process left leased; return how many rows."""
         now = self._clock.now()
@@ -131,7 +135,9 @@ class Store:
         """Lease up to `free` heads of line; when there are fewer, also say when the next one gets ready."""
         now = self._clock.now()
         leases, following = await self._db.keep(lambda db: claims.claim(db, free, now, self._budget))
-        return leases, parse_stamp(following) if following else None
+        with suppress(ValueError):  # nonsense by hand: who is next is looked for again soon
+            return leases, parse_stamp(following) if following else None
+        return leases, None
 
     async def settle(self, lease: Lease, outcome: Outcome, *, claim: bool) -> Lease | None:
         """Store what came of a turn; with `claim`, lease the next head in the same transaction."""

@@ -126,7 +126,7 @@ class Api:
         if not wire.prefers_html(request):
             return web.json_response(answer)
         # Only our own pages, and only by path: Referer must not send anybody anywhere else.
-        own = rf"https?://{re.escape(request.host)}(?:/api)?(/users/u[0-9]+)?/?(?:clear|reveal)?(?:\?(.*))?"
+        own = rf"https?://{re.escape(request.host)}(?:/api)?(/users/[^/?]+)?/?(?:clear|reveal)?(?:\?(.*))?"
         path, query = back.groups("") if (back := re.fullmatch(own, request.headers.get("Referer", ""))) else ("", "")
         kept = [(name, value) for name, value in parse_qsl(query) if name != "done"]
         told = "-".join([what, *map(str, figures or answer.values())])

@@ -28,6 +28,7 @@ SESSION_SECONDS = 30 * 86_400
 WRONG_TOKENS, WRONG_TOKENS_SECONDS = 5, 60.0  # so many at once from an address, and so many a minute after
 MOST_ADDRESSES = 4096  # whose wrong tokens are remembered
 HARMLESS = {"GET", "HEAD", "OPTIONS"}
+BY_PROXY = ("forwarded", "x-forwarded-", "x-real-ip", "via", "cf-")  # begin headers that proxies add
 FOR_STRANGERS = {"/signin", "/static"}  # resources that show nothing of anybody
 FOR_READERS = {"/signin", "/signout"}  # what they may post to
 
@@ -61,11 +62,12 @@ class Guard:
     wanted), or by a proxy that shows a loopback listener to the world. Raises ValueError when exposed without a token.
     """
 
-    def __init__(self, admin: Admin) -> None:
+    def __init__(self, admin: Admin, key: str) -> None:
         secrets = admin.token.get_secret_value(), admin.read_token.get_secret_value()
         self._tokens: dict[Role, str] = {role: token for role, token in zip(ROLES, secrets, strict=True) if token}
         if "admin" not in self._tokens and (admin.exposed or self._tokens):  # the configuration says so before
             raise ValueError("a listener that others can reach needs a token")
+        self._key = key
         self._exposed, self._masked = admin.exposed, admin.privacy == "masked"
         self._allowed = frozenset(host.lower() for host in admin.allowed_hosts)
         self._trusted = [ip_network(proxy) for proxy in admin.trusted_proxies]
@@ -103,7 +105,7 @@ class Guard:
         headers, address = request.headers, _address(request.remote)
         host = headers.get("Host", "").lower()
         if not self._trusts(address):
-            return address, host, "", any(name.lower().startswith(("forwarded", "x-forwarded-")) for name in headers)
+            return address, host, "", any(name.lower().startswith(BY_PROXY) for name in headers)
         for hop in reversed(",".join(headers.getall("X-Forwarded-For", ())).split(",")):
             if not self._trusts(address) or not _address(hop):
                 break
@@ -132,9 +134,9 @@ class Guard:
         return self._signer(role).sign(role).decode()
 
     def _signer(self, role: Role) -> TimestampSigner:
-        # By the role's own token: a new one signs out who came by the old one, and a reader can neither make an admin's
-        # cookie nor try at home which admin token would have made theirs.
-        return TimestampSigner(self._tokens[role], salt=role, digest_method=hashlib.sha256)
+        # By the role's own token: a new one signs out who came by the old one. And by a key of this file: without it
+        # cookies could be made of guessed tokens, which no limit of tries would see.
+        return TimestampSigner(self._tokens[role] + self._key, salt=role, digest_method=hashlib.sha256)
 
     def _signed_in(self, cookie: str) -> Role | None:
         for role in self._tokens:
@@ -172,7 +174,7 @@ class Guard:
         # Browsers name the origin of each POST; who names none is a program.
         origin = request.headers.get("Origin", f"{scheme or 'http'}://{host}").lower()
         called, _, site = origin.partition("://")
-        own = called in {scheme or "http", scheme or "https"} and (site == host or _hostname(site) in self._allowed)
+        own = called in {scheme or "http", scheme or "https"} and (site == host or site in self._allowed)
         return not own or request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site"
 
     def _trusts(self, address: str) -> bool:

@@ -74,7 +74,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """An admin listener on loopback, without a token, over a new store."""
     bell, reasons = Bell(), dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=bell, reasons=reasons, guard=Guard(settings.Admin()))
+        app = admin_app(store=store, bell=bell, reasons=reasons, guard=Guard(settings.Admin(), "key"))
         async with serving(app) as port:
             yield Admin(store, port, bell, reasons, tmp_path / "bot.db")
 
@@ -521,6 +521,8 @@ async def test_a_button_leads_back_to_its_page_which_tells_what_was_done(admin: 
     assert "back in the queue: 1" in (await admin.get(reply.headers["location"])).body
     reply = await admin.press("/api/users/u1/pause", referer="/users/u1?done=resumed-1-0")
     assert reply.headers["location"] == "/users/u1?done=paused-1"
+    reply = await admin.press("/api/users/u1/pause", referer=f"/users/+{ANA}")
+    assert reply.headers["location"] == f"/users/+{ANA}?done=paused-1"
     reply = await admin.press("/api/users/u1/resume", "waiting=skip", referer="/users/u1")
     assert reply.headers["location"] == "/users/u1?done=resumed-1-1"
     reply = await admin.press("/api/failures/retry")
@@ -573,7 +575,7 @@ async def test_foreign_hosts_pages_and_proxies_are_turned_away_with_a_reason(adm
 
 async def test_an_exposed_listener_asks_for_the_token(tmp_path: Path) -> None:
     """401 with a challenge that programs understand; with the token everything is served."""
-    guard = Guard(settings.Admin(token=SecretStr("s3cret"), allowed_hosts=("bot.example.com",)))
+    guard = Guard(settings.Admin(token=SecretStr("s3cret"), allowed_hosts=("bot.example.com",)), "key")
     async with a_store(tmp_path) as store:
         app = admin_app(store=store, bell=Bell(), reasons={}, guard=guard)
         async with serving(app) as port:

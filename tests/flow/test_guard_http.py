@@ -80,7 +80,7 @@ async def a_site(folder: Path, **keys: Any) -> AsyncIterator[Site]:
     ours = {"allowed_hosts": (HOST,), "trusted_proxies": ("127.0.0.1",), "token": SecretStr(TOKEN)}
     admin = Admin(**(ours | {"read_token": SecretStr(READ)} | keys))
     async with a_store(folder, discreet=admin.privacy == "masked") as store:
-        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(admin))
+        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(admin, "key"))
         async with serving(app) as port:
             yield Site(store, app, port, folder / "bot.db")
 

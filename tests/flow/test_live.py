@@ -130,7 +130,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """Serve the real pages of a new store."""
     reasons = dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(settings.Admin()))
+        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(settings.Admin(), "key"))
         async with serving(app) as port:
             yield Admin(store, port, reasons)
 

@@ -120,7 +120,7 @@ async def test_a_store_that_cant_be_read_leaves_what_the_process_knows(
 ) -> None:
     """The scrape succeeds, says that the store is down, and tells nothing old of the queue."""
     monkeypatch.setattr(scrape, "READ_SECONDS", 0.05)
-    metrics, store, guard = Metrics(), Unreadable(hangs=hangs), Guard(Admin())
+    metrics, store, guard = Metrics(), Unreadable(hangs=hangs), Guard(Admin(), "key")
     metrics.figures = {"queue_users": 3}
     metrics.count("webhooks", "503")
     async with serving(admin_app(store=store, bell=Bell(), reasons={}, guard=guard, metrics=metrics)) as port:
@@ -136,7 +136,7 @@ async def test_the_daemon_tells_why_it_is_not_ready_by_a_zero_while_it_starts(tm
     """As /readyz does: the process has reasons of its own."""
     reasons = {"start": "starting"}
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(Admin()))
+        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(Admin(), "key"))
         async with serving(app) as port:
             assert samples((await exchange(port, request("GET", "/metrics"))).body)["bot_ready"] == 0
             reasons.clear()
@@ -147,7 +147,7 @@ async def test_accept_chooses_the_format_and_both_say_the_same(tmp_path: Path) -
     """Prometheus' text for who asks for nothing; OpenMetrics, with its end marked, for who does."""
     async with a_store(tmp_path) as store:
         await wait(store, "34600111222", "hello")
-        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(Admin()))
+        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(Admin(), "key"))
         async with serving(app) as port:
             plain = await exchange(port, request("GET", "/metrics"))
             openly = await exchange(port, request("GET", "/metrics", Accept=OPENMETRICS))
@@ -163,7 +163,7 @@ async def test_accept_chooses_the_format_and_both_say_the_same(tmp_path: Path) -
 async def test_the_guard_stands_before_it(tmp_path: Path) -> None:
     """Off loopback a program shows a token, and the one that may only read is enough."""
     guard = Guard(
-        Admin(allowed_hosts=("bot.example.com",), token=SecretStr("secret"), read_token=SecretStr("for-reading"))
+        Admin(allowed_hosts=("bot.example.com",), token=SecretStr("secret"), read_token=SecretStr("for-reading")), "key"
     )
     async with (
         a_store(tmp_path) as store,

@@ -33,7 +33,7 @@ API = schemathesis.openapi.from_path(OPENAPI)
 
 def app_on(store: Store) -> web.Application:
     """Build the app on loopback, without a token."""
-    return admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(Admin()))
+    return admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(Admin(), "key"))
 
 
 async def test_the_document_describes_every_route_and_no_other(tmp_path: Path) -> None:

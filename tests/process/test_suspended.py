@@ -36,7 +36,7 @@ async def test_a_process_that_stood_still_answers_once_and_in_order(bot: Bot, em
         payload = emu.compose([(who, payloads.text_message, {"body": text})])
         emu.deliveries.spawn(emu.deliveries.deliver(payload))
     await suspend(process, 2 * LEASE_SECONDS)
-    await until(lambda: not bot.waiting() and len(bot.states()) == 3, seconds=10)
+    await until(lambda: len(bot.states()) == 3 and not bot.waiting(), seconds=10)
     assert emu.sends(ANA) == ["answer to: one", "answer to: two"]
     assert emu.sends(LUIS) == ["answer to: hola"]
     assert set(bot.states().values()) == {"done"}

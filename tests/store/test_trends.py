@@ -226,7 +226,7 @@ async def test_who_is_paused_or_put_off_is_no_backlog(desk: Desk) -> None:
     await desk.say(BEN, "b1")
     await desk.store.pause(await desk.id_of(ANA), who=Operator("test"))
     desk.tick(120)
-    assert await said(desk) == "Backlog: 2 waiting, oldest 2 min"
+    assert await said(desk) == "Backlog: 1 waiting, oldest 2 min"
     await desk.settle(await desk.lease(), Released(until=desk.clock.now().replace(hour=11)))
     assert await said(desk) == "Answering normally"
 

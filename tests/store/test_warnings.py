@@ -127,6 +127,16 @@ async def test_the_oldest_that_waits_is_not_one_of_a_paused_user(desk: Desk) -> 
     assert signs["owner_wrote_at"] == stamp(START)  # by WhatsApp's own time
 
 
+async def test_a_thousand_messages_of_the_paused_hide_nobody_who_waits(desk: Desk) -> None:
+    """The figure costs the same with a million of them: who could be answered next is told then."""
+    await desk.arrive(*(message(ANA, f"a{n}", n) for n in range(1000)))
+    await desk.store.pause(await desk.id_of(ANA), who=WHO)
+    desk.tick(60)
+    assert (await desk.store.insights.signs())["waiting_since"] is None
+    await desk.say(BEN, "b", sent=60)
+    assert (await desk.store.insights.signs())["waiting_since"] == stamp(desk.clock.now())
+
+
 async def test_failures_in_a_row_count_messages_not_tries(desk: Desk) -> None:
     """Since the last one that was answered; tries and apologies don't count, a retry by hand takes its message out."""
     await desk.say(ANA, *(f"m{n}" for n in range(6)))

@@ -363,6 +363,14 @@ def test_pause_and_resume_a_user_by_any_id(folder: Path) -> None:
     assert bot(folder, "resume", "u2", "--skip", "--yes").output == "u2: resumed. Messages skipped: 2.\n"
 
 
+@pytest.mark.parametrize("command", ["failures --cause", "failures --search", "retry --cause"])
+def test_half_a_character_in_a_filter_finds_nothing(folder: Path, command: str) -> None:
+    """A terminal hands over whatever was typed."""
+    with_store(folder, _some)
+    result = bot(folder, *command.split(), "\udcff")
+    assert (result.exit_code, result.exception) == (0, None)
+
+
 @pytest.mark.parametrize("name", ["u99", "5215500000000", "u" + "9" * 5000, "Ana", "", "\udcff", "\x00"])
 @pytest.mark.parametrize("command", ["pause", "resume", "clear"])
 def test_an_unknown_user_is_one_sentence_and_changes_nothing(folder: Path, command: str, name: str) -> None:

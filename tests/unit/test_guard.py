@@ -18,9 +18,9 @@ BEARER, READER = f"Bearer {TOKEN}", f"Bearer {READ}"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
-def a_guard(token: str = TOKEN, read: str = READ, **keys: object) -> Guard:
-    """Make a guard; without keys it stands on loopback."""
-    return Guard(Admin(token=SecretStr(token), read_token=SecretStr(read), **keys))
+def a_guard(token: str = TOKEN, read: str = READ, key: str = "of the file", **settings: object) -> Guard:
+    """Make a guard; without settings it stands on loopback."""
+    return Guard(Admin(token=SecretStr(token), read_token=SecretStr(read), **settings), key)
 
 
 def loopback() -> Guard:
@@ -158,7 +158,18 @@ async def test_a_link_from_another_site_may_open_the_page() -> None:
 # -- proxies that nobody named
 
 
-@pytest.mark.parametrize("name", ["Forwarded", "X_Forwarded_For", "x_forwarded_proto", "X_FORWARDED_ANYTHING"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Forwarded",
+        "X_Forwarded_For",
+        "x_forwarded_proto",
+        "X_FORWARDED_ANYTHING",
+        "X_Real_IP",
+        "Via",
+        "CF_Connecting_IP",
+    ],
+)
 async def test_what_came_through_a_proxy_needs_the_token(name: str) -> None:
     """A proxy in front of a loopback listener shows it to the world; the way in is closed, too, until it is named."""
     headers = {name: "203.0.113.9"}
@@ -248,6 +259,8 @@ async def test_behind_a_proxy_nobody_named_the_forms_of_the_page_work() -> None:
         headers = {"Authorization": BEARER, "X_Forwarded_For": "203.0.113.9"}
         assert await judge(named(), "POST", Host=host, Origin="https://bot.example.com", **headers) == 0
         assert await judge(named(), "POST", Host=host, Origin="https://evil.example", **headers) == 403
+        # Cookies know no ports: another service there must not act by them.
+        assert await judge(named(), "POST", Host=host, Origin="https://bot.example.com:8443", **headers) == 403
 
 
 # -- tokens
@@ -428,6 +441,7 @@ async def test_a_cookie_cannot_be_made_or_changed_without_the_token() -> None:
     mixed = itsdangerous.TimestampSigner(READ, salt="reader").sign("admin").decode()
     reader = guard.cookie("reader")
     others = [a_guard("new-token").cookie("admin"), a_guard(read="new").cookie("reader")]
+    others.append(a_guard(key="of another file").cookie("admin"))  # who guesses the token can't try it as a cookie
     for cookie in (forged, mixed, reader.replace("reader", "admin"), *others, "", "admin", ".", "a.b.c", "ñ"):
         assert await judge(guard, Cookie=f"{SESSION}={cookie}") == 401
 

@@ -32,7 +32,8 @@ async def ended_with(process: Process, *words: str) -> None:
     assert not sentence.startswith("{")
     for word in words:
         assert word in sentence
-    assert [event["level"] for event in process.events if event["level"] == "error"] in ([], ["error"])
+    errors = [event["event"] for event in process.events if event["level"] == "error"]
+    assert len(errors) - errors.count("not answering") < 2  # the daemon's own watch may have seen it, too
 
 
 @pytest.mark.parametrize("ending", ["-wal", "-shm"] if LONG else ["-wal"])

@@ -182,7 +182,7 @@ REFUSED = {
     "a user with messages deleted": ("DELETE FROM users", "this user has messages: delete those first"),
     "another form of time": (
         "UPDATE outbox SET not_before_at = datetime('now', '+1 hour') WHERE body = 'waits'",
-        "outbox_times_are_like_2026_11_24T10_41_07_123Z",
+        "not_before_at is no time: write it like 2026-11-24T10:41:07.123Z",
     ),
     "no such state": ("UPDATE outbox SET state = 'retry' WHERE body = 'done'", "outbox_state"),
     "no text": ("UPDATE outbox SET body = x'00ff' WHERE body = 'waits'", "TEXT"),
@@ -217,3 +217,29 @@ async def test_a_status_after_a_hand_edit_is_still_known(desk: Desk, path: Path)
     await desk.tell("read", callback=callback)
     assert await desk.told(ANA) == [("answer", "sent", "read")]
     check_sums(path)
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["2026-11-31T10:00:00.000Z", "2026-13-01T10:00:00.000Z", "2026-11-30T25:00:00.000Z"]
+)
+async def test_a_wait_until_a_day_that_does_not_exist_is_refused(desk: Desk, path: Path, nonsense: str) -> None:
+    """It has the form of a time, and nobody could read it."""
+    await desk.say(ANA, "a")
+    with pytest.raises(Refused, match="not_before_at is no time"):
+        by_hand(path, f"UPDATE outbox SET not_before_at = '{nonsense}'")
+    by_hand(path, "UPDATE outbox SET not_before_at = '2026-02-28T10:00:00.000Z'")
+
+
+async def test_nonsense_about_who_is_next_holds_up_nobody_else(desk: Desk, path: Path) -> None:
+    """What is leased gets its turn, whatever stands in a column that the triggers keep."""
+    await desk.say(ANA, "a")
+    await desk.say(BEN, "b")
+    by_hand(path, f"UPDATE users SET ready_at = '2999-11-31T10:00:00.000Z' WHERE phone = '{ANA}'")
+    assert words(await desk.claim()) == ["b"]
+
+
+async def test_nonsense_about_when_the_daemon_was_last_there_keeps_none_from_starting(desk: Desk, path: Path) -> None:
+    """Then there is no step of the clock to follow."""
+    for nonsense in ("9999-99-99T99:99:99.999Z", "zz", ""):
+        by_hand(path, f"UPDATE control SET listening_at = '{nonsense}'")
+        assert await desk.store.adopt() == 0

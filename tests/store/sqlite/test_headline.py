@@ -73,6 +73,16 @@ def test_a_backlog_is_told_with_its_age_and_where_known_its_end(
     assert look() == Headline(said, "busy")
 
 
+def test_a_thousand_messages_of_the_paused_hide_nobody(db: sqlite3.Connection, look: Look) -> None:
+    """Since when whoever is next could be answered is told, where who waits longest isn't among the first thousand."""
+    wait(db, 1000, 7200)
+    db.execute("UPDATE users SET paused_at = ?", (stamp(START),))
+    assert look().text == "Answering normally"
+    db.execute("INSERT INTO users (id, phone, created_at) VALUES (2, '5215550002', ?)", (stamp(START),))
+    db.execute(WAITING.replace("?, 1", "?, 2"), ("other", *[stamp(START - timedelta(minutes=50))] * 2))
+    assert look() == Headline("Backlog: 1 waiting, oldest 50 min", "busy")
+
+
 TODAY, YESTERDAY = "2026-11-24T09:41:07.123Z", "2026-11-23T10:41:07.123Z"
 
 
