@@ -93,7 +93,7 @@ async def test_the_owner_answers_as_the_number(bot: Bot, emu: Emulator, browser:
         mine = page.locator("#conversation .human", has_text="Soy Paula")
         await expect(mine).to_contain_text("delivered")
         await page.get_by_role("link", name="Cancel 1 waiting").click()
-        await page.get_by_role("button", name="Cancel 1 and resume").click()
+        await page.get_by_role("button", name="Cancel 1 message and resume").click()
         await expect(page.get_by_role("status").filter(has_text="skipped: 1")).to_be_visible()
         await expect(page.locator("#person")).to_contain_text("idle")
     assert emu.sends(ana) == ["answer to: hola", "Soy Paula, ¿en qué te ayudo?"]

@@ -84,7 +84,7 @@ async def test_every_minute_stands_in_a_table_too(still: Drawn) -> None:
     await minutes(still, depth={2: 7, 1: 8}, answered={1: 3})
     outline = Outline(await still.status())
     labels = [attributes["aria-label"] for tag, attributes in outline.tags if tag == "svg"]
-    assert labels[0] == "Waiting, the last hour: 8 now, at most 8"
+    assert labels[0] == "Waiting, the last hour: 8 at the last minute's end, at most 8"
     assert len(labels) == 4
     rows = [attributes["data-key"] for tag, attributes in outline.tags if tag == "tr" and "data-key" in attributes]
     assert rows == sorted(rows, reverse=True)

@@ -201,7 +201,7 @@ async def test_no_page_has_inline_scripts_styles_or_anything_from_elsewhere(page
         for _, attributes in outline.tags:
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             for target in (attributes.get("href"), attributes.get("action")):
-                assert target is None or re.match("/[^/]|/$|data:,$|#(main|failures)$", target)
+                assert target is None or re.match("/[^/]|/$|data:,$|#(main|failures|reply-title)$", target)
         assert ("html", {"lang": "en"}) in outline.tags
 
 
@@ -356,8 +356,8 @@ async def test_clearing_asks_first_and_counts_what_it_would_cancel(page: Drawn) 
     await lease(page.store)
     assert headline(await page.clear("u1")) == "Cancel 1 waiting message of <bdi>Ana</bdi>?"
     assert headline(await page.clear()) == "Cancel 2 waiting messages of everybody?"
-    assert Outline(await page.clear("u1")).buttons == [("Cancel 1", "/api/users/u1/clear")]
-    assert Outline(await page.clear()).buttons == [("Cancel 2", "/api/clear")]
+    assert Outline(await page.clear("u1")).buttons == [("Cancel 1 message", "/api/users/u1/clear")]
+    assert Outline(await page.clear()).buttons == [("Cancel 2 messages", "/api/clear")]
 
 
 async def test_who_is_paused_may_be_resumed_without_what_waits(page: Drawn) -> None:
@@ -365,9 +365,9 @@ async def test_who_is_paused_may_be_resumed_without_what_waits(page: Drawn) -> N
     await wait(page.store, ANA, "one")
     await page.store.pause(1, who=Operator("test"))
     assert ("Resume, answer 1", "/api/users/u1/resume") in Outline(await page.user("u1")).buttons
-    assert ("Cancel 1 and resume", "/api/users/u1/resume") in Outline(await page.clear("u1")).buttons
+    assert ("Cancel 1 message and resume", "/api/users/u1/resume") in Outline(await page.clear("u1")).buttons
     await page.store.pause(None, who=Operator("test"))
-    assert ("Cancel 1 and resume", "/api/resume") in Outline(await page.clear()).buttons
+    assert ("Cancel 1 message and resume", "/api/resume") in Outline(await page.clear()).buttons
 
 
 async def test_a_limit_that_paused_somebody_is_named(page: Drawn) -> None:

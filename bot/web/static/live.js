@@ -37,6 +37,7 @@ function disconnect() {
 // The browser tries again by itself where it can; where it gave up, the server said no.
 function lost() {
   tell("lost", "Connection lost, trying again");
+  document.title = "Connection lost · bot"; // what else it says is how it was
   if (source.readyState !== EventSource.CLOSED) return;
   clearTimeout(again);
   again = setTimeout(ask, wait);
@@ -57,7 +58,7 @@ async function ask() {
 }
 
 function tell(state, text, href, label) {
-  bar.dataset.state = state;
+  bar.dataset.state = document.body.dataset.connection = state;
   if (told.textContent === text + (label || "")) return;
   told.textContent = text;
   if (href) told.append(Object.assign(document.createElement("a"), { href, textContent: label }));
@@ -71,7 +72,7 @@ function paused() {
 
 pause.addEventListener("click", () => {
   pause.setAttribute("aria-pressed", String(!paused()));
-  if (paused()) { disconnect(); tell("paused", "Paused: this page stays as it is"); } else connect();
+  if (paused()) { disconnect(); tell("paused", "This page stays as it is"); } else connect();
 });
 // A page that nobody sees needs no connection: a browser has six to one server, and a phone a battery.
 document.addEventListener("visibilitychange", () => {
