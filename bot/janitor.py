@@ -55,7 +55,7 @@ async def tell_reasons(store: Store, clock: Clock) -> None:
     told: list[str] = []
     while True:
         try:
-            reasons = await store.insights.reasons()
+            reasons = list((await store.insights.named_reasons()).values())
         except StoreError:  # the store tells that itself
             reasons = told
         for reason in reasons:

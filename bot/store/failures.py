@@ -7,12 +7,10 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from bot.store.people import find, patterns, unbroken
-from bot.store.rows import dicts
+from bot.store.rows import Row, dicts
 
-Row = dict[str, Any]
 SEARCHED = 10_000  # the newest failures: a page over a million messages takes no longer
 _PAGE = """
 SELECT o.id, 'u' || o.user_id AS user_id, u.name, coalesce(u.phone, u.bsuid) AS phone, o.type, o.body,

@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bot.clock import Clock, stamp
 from bot.config import OpenAI
@@ -15,10 +15,9 @@ from bot.store.asked import asked
 from bot.store.db import Database
 from bot.store.failures import Failing
 from bot.store.headline import Headline, headline
-from bot.store.rows import AGE, dicts
+from bot.store.rows import AGE, Row, dicts
 from bot.store.turns import Budget
 
-Row = dict[str, Any]
 T = TypeVar("T")
 
 _STATS = f"""
@@ -45,7 +44,7 @@ SELECT gauges.*, coalesce({AGE}, 0) AS queue_oldest_age_seconds,
        (SELECT coalesce((julianday(:now) - julianday(min(ready_at))) * 86400, 0)
           FROM users WHERE ready_at <= :now) AS queue_delay_seconds
   FROM gauges CROSS JOIN (SELECT waiting_since FROM figures)"""
-_WARNINGS = "SELECT id, at, kind, text, grave FROM warnings ORDER BY received_at DESC, id DESC LIMIT :most"
+_WARNINGS = "SELECT id, at, kind, text, grave FROM warnings ORDER BY received_at DESC, id DESC LIMIT 5"
 _GRAVE = """
 SELECT id, text FROM warnings
  WHERE grave AND received_at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-1 day') ORDER BY id DESC LIMIT 20"""
@@ -63,7 +62,7 @@ class Insights:
 
     def __init__(self, database: Database, clock: Clock, budget: Budget, *, discreet: bool = False) -> None:
         self._read, self._clock, self._budget = database.read, clock, budget
-        self._discreet, self._unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
+        self._discreet, self.unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""
@@ -79,28 +78,29 @@ class Insights:
         `state`: one of STATES, "" for all. `search`: in names, in numbers and ids (former ones too), in the newest
         20,000 messages and replies; it ignores the case of a to z. Raises BadValue.
         """
-        self._allow(search=search)
+        self.allow(search=search)
         return await self._query(
             lambda db, at: people.listed(db, at, limit, after, search=search, state=state, sort=sort)
         )
 
     async def find_user(self, known_as: str) -> int:
         """Find a person by u17, a phone with or without plus, or a business-scoped id. Raises NotFound."""
-        self._allow(known_as)
+        self.allow(known_as)
         return await self._query(lambda db, _: people.find(db, known_as))
 
     async def user(self, known_as: str) -> Row:
-        """Return one person: `user`, what waits (`queue`), the newest of the `conversation`, and `failures`.
+        """Return one person: `user`, what waits (`queue`), the newest of the `conversation` and of the `failures`.
 
         The conversation's lines are messages (`message_id`, with the last 20 `attempts` at each) and parts
-        of replies (`reply_id`, and the `message_id` that they answer). Raises NotFound, as `find_user` does.
+        of replies (`reply_id`, and the `message_id` that they answer). `retryable` counts the failures that a retry
+        puts back, listed or not. Raises NotFound, as `find_user` does.
         """
-        self._allow(known_as)
+        self.allow(known_as)
 
         def query(db: sqlite3.Connection, at: Row) -> Row:
             found = people.person(db, at, known_as)
             failing = failures.page(db, at, people.CONVERSATION_MOST, None, Failing(user=known_as))
-            return found | {"failures": failing["failures"]}
+            return found | {name: failing[name] for name in ("failures", "retryable")}
 
         return await self._query(query)
 
@@ -114,7 +114,7 @@ class Insights:
         whatever a person is known by, `search` a part of text, error, name, number or id of the newest 10,000.
         Raises NotFound (no such user) and BadValue.
         """
-        self._allow(user, search)
+        self.allow(user, search)
         return await self._query(lambda db, at: failures.page(db, at, limit, after, Failing(cause, user, search)))
 
     async def causes(self) -> list[Row]:
@@ -142,9 +142,12 @@ class Insights:
         return await self._query(lambda db, at: asked(db, at, message_id, openai))
 
     async def trends(self) -> Row:
-        """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and five `warnings`."""
+        """Return the last hour's `minutes`, oldest first, each with how many minutes `ago`; and five `warnings`.
+
+        These are what WhatsApp told about the account, newest first: id, at, kind, text, grave.
+        """
         return await self._query(
-            lambda db, at: {"minutes": trends.hour(db, at), "warnings": dicts(db, _WARNINGS, at | {"most": 5})}
+            lambda db, at: {"minutes": dicts(db, trends.HOUR, at), "warnings": dicts(db, _WARNINGS, at)}
         )
 
     async def today(self) -> Row:
@@ -168,12 +171,8 @@ class Insights:
         """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""
         return await self._query(lambda db, at: dicts(db, _CIRCUITS, at))
 
-    async def reasons(self) -> list[str]:
-        """Say in words why messages can't be answered, as far as the file knows; nothing: they can."""
-        return list((await self.named_reasons()).values())
-
     async def named_reasons(self) -> dict[str, str]:
-        """Return the reasons by a name: circuit_graph, circuit_model, paused, budget."""
+        """Return the reasons why nothing is answered, by a name: circuit_graph, circuit_model, paused, budget."""
 
         def query(db: sqlite3.Connection) -> dict[str, str]:
             spent = {"budget": "the day's budget for the model is spent; it goes on at 00:00 UTC"}
@@ -181,7 +180,8 @@ class Insights:
 
         return await self._read(query)
 
-    def _allow(self, known_as: str = "", search: str = "") -> None:
+    def allow(self, known_as: str = "", search: str = "") -> None:
+        """Raise NotFound or BadValue where somebody is looked for by what is hidden; `unsearched` hides the rest."""
         own = "u[0-9]+|"
         if self._discreet and not re.fullmatch(own, known_as):
             raise NotFound("numbers are hidden here, so nobody is found by one: write u17")
@@ -203,10 +203,6 @@ class Insights:
 
         return await self._query(query)
 
-    async def warnings(self, limit: int = 50) -> list[Row]:
-        """Return what WhatsApp told about the account, newest first: id, at, kind, text, grave."""
-        return await self._query(lambda db, at: dicts(db, _WARNINGS, at | {"most": limit}))
-
     async def alerts(self) -> list[Row]:
         """Return what the owner was told is wrong and isn't over yet: name, text, raised_at, told_at."""
         return await self._query(lambda db, at: dicts(db, "SELECT * FROM alerts ORDER BY raised_at, name", at))
@@ -218,5 +214,5 @@ class Insights:
         )
 
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:
-        at = {"now": stamp(self._clock.now()), **self._unsearched}
+        at = {"now": stamp(self._clock.now()), **self.unsearched}
         return await self._read(lambda db: query(db, at))

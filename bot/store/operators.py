@@ -1,9 +1,11 @@
 """What operators do: retry, pause, resume, clear, probe, look, write: the same statements for all who do them.
 
-Functions of a connection, to be run inside a write; each leaves a row in `audit`.
+Functions of a connection, to be run inside a write; each that changes something leaves a row in `audit`.
 """
 
+import hashlib
 import json
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -13,9 +15,11 @@ from bot.clock import stamp
 from bot.domain import Operator
 from bot.errors import NotFound, WrongState
 from bot.store.failures import Failing, Retried, meant
+from bot.store.rows import Row
 
 WINDOW = timedelta(hours=24)
 CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"
+TAKEN = "another reply has this key already: give each one of its own (on the page: load it again)"
 MOST_AT_ONCE = 1000  # SQLite keeps in memory what one statement may have to take back
 SKIPPED = {  # why a message is not put back, by its state
     "done": "was answered meanwhile",
@@ -29,16 +33,23 @@ SKIPPED = {  # why a message is not put back, by its state
 _STATES = """
 SELECT o.id, iif((SELECT f.retry_until FROM failing f WHERE f.id = o.id) > :now, 'retryable', o.state)
   FROM json_each(:ids) CROSS JOIN outbox o ON o.id = value"""
+_WHOSE = """
+SELECT iif(count(DISTINCT user_id) = 1, max(user_id), NULL)
+  FROM json_each(?) CROSS JOIN outbox o ON o.id = value"""
 
 
-def retry(db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime, who: Operator) -> Retried:
+def retry(
+    db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime, who: Operator, unsearched: Row
+) -> Retried:
     """Put those failed messages back to pending that can be, of a list or of all that a filter means.
 
+    `unsearched` overrules what a filter looks for, as for Insights.failures: what a page lists is what it means.
     Raises NotFound where a list has unknown ones alone, WrongState where none of it can be retried.
     """
     if isinstance(which, Failing):
         chosen, values = meant(db, which)
-        wanted = [id_ for (id_,) in db.execute(f"SELECT id FROM ({chosen}) WHERE retry_until IS NOT NULL", values)]
+        chosen = f"SELECT id FROM ({chosen}) WHERE retry_until IS NOT NULL"
+        wanted = [id_ for (id_,) in db.execute(chosen, values | unsearched)]
     else:
         wanted = sorted(set(which))
     states = dict(db.execute(_STATES, {"now": stamp(now), "ids": json.dumps(wanted)}))
@@ -52,8 +63,8 @@ def retry(db: sqlite3.Connection, which: Sequence[int] | Failing, now: datetime,
         told = str(retried) if len(wanted) > 1 else f"message {wanted[0]} {next(iter(retried.why))}"
         raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"{told}: only a failed one can be retried")
     if chances:
-        whose, first = "SELECT iif(? = 1, user_id, NULL) FROM outbox WHERE id = ?", (len(chances), chances[0])
-        _audit(db, now, who, "retry", db.execute(whose, first).fetchone()[0], len(chances))
+        (whose,) = db.execute(_WHOSE, (json.dumps(chances),)).fetchone()
+        _audit(db, now, who, "retry", whose, len(chances))
     return retried
 
 
@@ -100,7 +111,8 @@ def clear(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Opera
     """Cancel what waits, of somebody or (None) everybody; the rows stay. Returns users and messages."""
     _concerned(db, user_id)
     cleared = _cancel(db, user_id, "cleared", now)
-    _audit(db, now, who, "clear", user_id, cleared[1])
+    if cleared[1]:
+        _audit(db, now, who, "clear", user_id, cleared[1])
     return cleared
 
 
@@ -109,7 +121,7 @@ def try_circuit(db: sqlite3.Connection, service: str, now: datetime, who: Operat
     cursor = db.execute("UPDATE circuits SET probe_at = ? WHERE service = ? AND state = 'open'", (stamp(now), service))
     db.execute("UPDATE circuits SET probing = NULL WHERE probing NOT IN (SELECT id FROM outbox WHERE state = 'leased')")
     if cursor.rowcount:
-        _audit(db, now, who, "try", None, None)
+        _audit(db, now, who, f"try {service}", None, None)
     return cursor.rowcount == 1
 
 
@@ -118,15 +130,25 @@ def reveal(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -
     _audit(db, now, who, "reveal", user_id, None)
 
 
-def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: datetime, who: Operator) -> int:
-    """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState."""
+def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: datetime, who: Operator, key: str) -> int:
+    """Plan what the owner writes to somebody oneself, once under a `key`; return how many parts.
+
+    The parts' callback ids are made of the key and not of the user, who may have become another. Raises NotFound,
+    WrongState.
+    """
     _concerned(db, user_id)
+    name = hashlib.sha256(key.encode()).hexdigest()[:24] if key else secrets.token_hex(12)
+    said = "SELECT user_id, body FROM replies WHERE callback_id BETWEEN ? AND ? ORDER BY part"
+    if before := db.execute(said, (f"{name}-", f"{name}-~")).fetchall():
+        if before != [(user_id, body) for body in bodies]:
+            raise WrongState(TAKEN)
+        return len(before)
     values = {"user": user_id, "bodies": json.dumps(bodies), "now": stamp(now), "window": stamp(now - WINDOW)}
     planned = db.execute(
         """INSERT INTO replies (user_id, part, kind, body, state, callback_id, planned_at)
-           SELECT u.id, key + 1, 'human', value, 'planned', lower(hex(randomblob(12))), :now
+           SELECT u.id, key + 1, 'human', value, 'planned', :name || '-' || (key + 1), :now
              FROM json_each(:bodies) CROSS JOIN users u ON u.id = :user AND u.last_message_at > :window""",
-        values,
+        values | {"name": name},
     ).rowcount
     if not planned:
         raise WrongState(CLOSED)

@@ -6,12 +6,10 @@ Functions of a connection, for reading; `at` holds `now`, as a stamp.
 import json
 import re
 import sqlite3
-from typing import Any
 
 from bot.errors import BadValue, NotFound
-from bot.store.rows import AGE, dicts
+from bot.store.rows import AGE, Row, dicts
 
-Row = dict[str, Any]
 CONVERSATION_MOST = 100
 LONGEST_SEARCH = 200
 

@@ -5,8 +5,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+Row = dict[str, Any]
 ROWS_A_STATEMENT = 32
-YES_OR_NO = {"paused", "reachable", "retryable", "grave"}  # columns
+YES_OR_NO = ("paused", "reachable", "retryable", "grave")  # columns
 # Of `waiting_since`, in seconds; NULL where nothing waits, or a hand edit went wrong.
 AGE = "max(0.0, round((julianday(:now) - julianday(waiting_since)) * 86400, 3))"
 
@@ -26,12 +27,9 @@ def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> 
         db.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(some))}", values)
 
 
-def dicts(db: sqlite3.Connection, query: str, values: Any) -> list[dict[str, Any]]:
+def dicts(db: sqlite3.Connection, query: str, values: Any) -> list[Row]:
     """Return the rows of a query by their columns' names, shaped for JSON: what is yes or no becomes a bool."""
     cursor = db.execute(query, values)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    return [
-        row | {name: bool(row[name]) for name in ("paused", "reachable", "retryable", "grave") if name in row}
-        for row in rows
-    ]
+    return [row | {name: bool(row[name]) for name in YES_OR_NO if name in row} for row in rows]

@@ -179,9 +179,12 @@ class Store:
         """Store that a send was refused: the part is planned again, or failed for good."""
         await self._db.keep(lambda db: replies.refuse_part(db, part.id, error, final=final))
 
-    async def say(self, user_id: int, bodies: Sequence[str], who: Operator) -> int:
-        """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState."""
-        planned = await self._act(lambda db, now: operators.say(db, user_id, bodies, now, who))
+    async def say(self, user_id: int, bodies: Sequence[str], who: Operator, key: str = "") -> int:
+        """Plan what the owner writes to somebody oneself; return how many parts. Raises NotFound, WrongState.
+
+        The same `key` plans nothing again and returns the same; with other words or for somebody else it is WrongState.
+        """
+        planned = await self._act(lambda db, now: operators.say(db, user_id, bodies, now, who, key))
         self.said.ring()
         return planned
 
@@ -206,13 +209,15 @@ class Store:
         """Store how the minute went that ended now, for the charts."""
         await self._db.keep(lambda db: trends.note(db, self._clock))
 
-    async def retry(self, which: Sequence[int] | Failing | None, *, who: Operator) -> Retried:
-        """Put failed messages back to pending: what can be of a list, of what a filter means, or (None) of all.
+    async def retry(self, which: Sequence[int] | Failing, *, who: Operator) -> Retried:
+        """Put failed messages back to pending: what can be of a list, or of what a filter means.
 
         What can't be is left, and told. Raises NotFound or WrongState where nothing of a list can be retried, and for a
         filter what Insights.failures raises.
         """
-        return await self._act(lambda db, now: operators.retry(db, Failing() if which is None else which, now, who))
+        if isinstance(which, Failing):
+            self.insights.allow(which.user, which.search)
+        return await self._act(lambda db, now: operators.retry(db, which, now, who, self.insights.unsearched))
 
     async def pause(self, user_id: int | None, *, who: Operator) -> int:
         """Stop answering somebody, or (None) everybody; return how many people that concerns. Raises NotFound."""

@@ -2,15 +2,13 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 from bot.clock import Clock, parse_stamp, stamp
-from bot.store.rows import dicts
+from bot.store.rows import Row, dicts
 from bot.store.turns import Budget
 
-Row = dict[str, Any]
 MINUTE = Path(__file__).with_name("minute.sql").read_text("utf-8")
-_HOUR = """
+HOUR = """
 SELECT *, strftime('%s', :now) / 60 - strftime('%s', at) / 60 AS ago FROM minutes
  WHERE at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-1 hour') AND at <= :now ORDER BY at"""
 _TODAY = """
@@ -23,11 +21,6 @@ def note(db: sqlite3.Connection, clock: Clock) -> None:
     now = {"now": stamp(clock.now())}  # asked in here: whatever else this transaction sees had ended by then
     db.execute("DELETE FROM minutes WHERE at < strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-8 days') OR at > :now", now)
     db.execute(MINUTE, now)
-
-
-def hour(db: sqlite3.Connection, at: Row) -> list[Row]:
-    """Return the last hour's rows of `minutes`, oldest first, each with how many minutes `ago` it was."""
-    return dicts(db, _HOUR, at)
 
 
 def today(db: sqlite3.Connection, at: Row, budget: Budget) -> Row:

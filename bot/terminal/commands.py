@@ -36,6 +36,7 @@ operators = click.Group()
 configured = click.option("--config", "path", type=Path, envvar="BOT_CONFIG", default="bot.toml", show_default=True)
 limited = click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at most.")
 somebody = click.argument("user", required=False)
+yes = click.option("--yes", is_flag=True, help="Don't ask before messages are cancelled. Needed without a terminal.")
 
 
 def _command(function: Callable[..., None]) -> click.Command:
@@ -114,7 +115,7 @@ def tail(config: Config, *, last: int, texts: bool, once: bool, as_json: bool) -
     async def look(store: Store) -> None:
         events, reached = await store.insights.events(position, last)
         for event in events if position else events[-last:]:
-            told = event | {"text": event["text"] if texts else None}
+            told = event | {"text": event["text"] if texts or event["event"] == "warning" else None}
             _show(told, [report.event_line(told)], as_json=as_json)
         position.update(reached)
 
@@ -146,10 +147,13 @@ def pause(config: Config, *, user: str | None, every: bool, as_json: bool) -> No
 @_command
 @somebody
 @click.option("--all", "every", is_flag=True, help="Everybody; who is paused alone stays so.")
-@click.option("--skip", is_flag=True, help="Don't answer what waits.")
-def resume(config: Config, *, user: str | None, every: bool, skip: bool, as_json: bool) -> None:
+@click.option("--skip", is_flag=True, help="Don't answer what waits: cancel it.")
+@yes
+def resume(config: Config, *, user: str | None, every: bool, skip: bool, yes: bool, as_json: bool) -> None:
     """Answer a user, or everybody, again."""
     _one_of(user, every=every)
+    if skip and not yes:
+        _ask(config, "Resume, and cancel", user, resumes=True)
     people, skipped = _on_store(config, lambda store, user_id: store.resume(user_id, skip=skip, who=WHO), user)
     told = f"{user or 'Everybody'}: resumed.{f' Messages skipped: {skipped}.' if skip else ''}"
     _show({"users": people, "messages": skipped}, [told], as_json=as_json)
@@ -157,13 +161,11 @@ def resume(config: Config, *, user: str | None, every: bool, skip: bool, as_json
 
 @_command
 @somebody
-@click.option("--yes", is_flag=True, help="Don't ask, as it does on a terminal.")
+@yes
 def clear(config: Config, *, user: str | None, yes: bool, as_json: bool) -> None:
     """Cancel what waits of USER; without USER, of everybody. The messages stay in the database, unanswered."""
-    if not yes and sys.stdin.isatty():
-        found = _on_store(config, lambda store, _: store.insights.user(user) if user else store.insights.queue_stats())
-        waiting = found["user"]["depth"] - (found["user"]["state"] == "leased") if user else found["pending"]
-        click.confirm(f"Cancel what waits of {user or 'everybody'}, messages: {waiting}?", abort=True, err=True)
+    if not yes:
+        _ask(config, "Cancel", user)
     people, messages = _on_store(config, lambda store, user_id: store.clear(user_id, who=WHO), user)
     _show({"users": people, "messages": messages}, [f"Waiting messages cancelled: {messages}."], as_json=as_json)
 
@@ -177,7 +179,7 @@ def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
 
     if not (bodies := split.split(clean.text(text))):
         raise click.UsageError("TEXT must say something.")
-    replies = _on_store(config, lambda store, user_id: store.say(user_id or 0, bodies, WHO), user)
+    replies = _on_store(config, lambda store, user_id: store.say(user_id, bodies, WHO), user)
     _show({"replies": replies}, [f"{user}: replies that the daemon sends: {replies}."], as_json=as_json)
 
 
@@ -194,7 +196,19 @@ def _one_of(user: str | None, *, every: bool) -> str | None:
     return user
 
 
-def _on_store(config: Config, work: Callable[[Store, int | None], Awaitable[T]], user: str | None = None) -> T:
+def _ask(config: Config, what: str, user: str | None, *, resumes: bool = False) -> None:
+    """Have it confirmed that what waits is cancelled, with how much that is: nothing where a resume finds no pause."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("This cancels messages, and there is no terminal to ask at: say --yes.")
+    found = _on_store(config, lambda store, _: store.insights.user(user) if user else store.insights.queue_stats())
+    found = found["user"] if user else found
+    waiting = found["depth"] - (found["state"] == "leased") if user else found["pending"]
+    # Who is paused alone keeps what waits when everybody is resumed.
+    told = 0 if resumes and not found["paused"] else f"up to {waiting}" if resumes and not user else waiting
+    click.confirm(f"{what} what waits of {user or 'everybody'}, messages: {told}?", abort=True, err=True)
+
+
+def _on_store(config: Config, work: Callable[[Store, Any], Awaitable[T]], user: str | None = None) -> T:
     """Do something with the database, daemon up or down; `work` gets the id of `user`, None without one."""
     logs.configure(level="critical")  # what goes wrong is said in a sentence
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import structlog
@@ -15,13 +14,13 @@ from bot.config import OpenAI
 from bot.domain import Service
 from bot.errors import WrongState
 from bot.store.operators import SKIPPED
+from bot.store.rows import Row
 from bot.store.store import Store
 from bot.web import privacy, wire
 from bot.web.guard import VISITOR, operator
 from bot.web.public import alive
 from bot.whatsapp.split import split
 
-Row = dict[str, Any]
 OPENAPI = Path(__file__).with_name("openapi.json")
 
 log = structlog.get_logger(__name__)
@@ -86,7 +85,8 @@ class Api:
     async def reply(self, request: web.Request) -> web.Response:
         """Answer a person as the owner of the number, by the same sender."""
         user_id, who = await self._store.insights.find_user(request.match_info["user_id"]), operator(request)
-        replies = await self._store.say(user_id, split(await wire.written(request)), who=who)
+        text, key = await wire.written(request)
+        replies = await self._store.say(user_id, split(text), who, key)
         return self._done(request, "replied", {"user": f"u{user_id}"}, {"replies": replies})
 
     async def steer(self, request: web.Request) -> web.Response:

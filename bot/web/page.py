@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlencode
 
@@ -53,7 +54,7 @@ class Page:
         self._store, self._insights, self._reasons, self._asked = store, store.insights, reasons, asked
         loader = jinja2.FileSystemLoader(TEMPLATES)
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-        self._templates.globals["version"] = __version__
+        self._templates.globals |= {"version": __version__, "new_key": partial(token_hex, 12)}
         self._templates.filters |= {"age": age, "readable": readable}
         self._charts: tuple[Any, Markup] = (None, Markup())  # as last drawn
 

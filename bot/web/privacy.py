@@ -10,8 +10,14 @@ from bot.web.guard import Visitor
 
 LENGTHS = {20: "a few words", 200: "short", 2000: "long"}
 NUMBER = re.compile(r"\+?[0-9](?:[ ().\-/]{0,2}[0-9]){6,}")
-# What an error repeats stands in quotes; an apostrophe inside a word is none.
-QUOTED = re.compile(r"""(?<!\w)(["'`“«‘])(?:(?!\1).)+?(["'`”»’])(?!\w)""", re.DOTALL)
+# What an error repeats stands in quotes, or behind one that was cut off. An apostrophe inside a word is none; any other
+# may end what began with one, so the last does: rather too much is hidden than too little.
+QUOTED = (
+    re.compile(r'(")(?:\\.|[^"\\])*\\?("|\Z)', re.DOTALL),
+    re.compile(r"(`)[^`]*(`|\Z)"),
+    re.compile(r"([“„«])[^”“»]*([”“»]|\Z)"),
+    re.compile(r"((?<!\w)[bu]?['‘])(?:.+(['’])(?!\w)|.+)", re.DOTALL),
+)
 
 
 def shown(visitor: Visitor, data: Any) -> Any:
@@ -42,7 +48,10 @@ def _text(text: str) -> str:
 
 
 def _error(text: str) -> str:
-    return QUOTED.sub(r"\1•••\2", _numbers(text))
+    text = _numbers(text)
+    for quoted in QUOTED:
+        text = quoted.sub(r"\1•••\2", text)
+    return text
 
 
 NOBODYS = {"warnings"}  # what WhatsApp says of the account

@@ -15,6 +15,7 @@ from bot.whatsapp import clean
 ID = "[0-9]{1,18}"
 USERS_CURSOR, FAILURES_CURSOR = f"(|{ID}|[0-9TZ:.-]{{24}})-{ID}", ID  # as the store's insights make them
 LIMITS = {str(limit): limit for limit in range(1, 501)}
+LONGEST_KEY = 200
 FILTERS = ("cause", "user", "search")  # of failures
 
 
@@ -47,12 +48,15 @@ async def wants_skip(request: web.Request) -> bool:
     return bool(waiting == "skip")
 
 
-async def written(request: web.Request) -> str:
-    """Return what the owner wrote to somebody, `{"text"}`, free of what would spoil a row."""
-    text = (await _fields(request, "text")).get("text")
+async def written(request: web.Request) -> tuple[str, str]:
+    """Return what the owner wrote to somebody, free of what would spoil a row, and its key: `{"text", "key"}`."""
+    found = await _fields(request, "text", "key")
+    text = found.get("text")
     if not isinstance(text, str) or not text.strip() or len(text) > clean.TEXT_LIMIT:
         raise BadValue("text", f"text must be what to say, in at most {clean.TEXT_LIMIT} characters")
-    return clean.text(text).replace("\r\n", "\n").strip()
+    if "key" in found and not 0 < len(_text("key", found["key"])) <= LONGEST_KEY:
+        raise BadValue("key", f"key must be a text of 1 to {LONGEST_KEY} characters")
+    return clean.text(text).replace("\r\n", "\n").strip(), found.get("key", "")
 
 
 async def _fields(request: web.Request, *known: str) -> dict[str, Any]:

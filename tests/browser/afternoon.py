@@ -143,7 +143,8 @@ class _Scribe:
         self._reply(14, message, "Sí, de 10 a 14 h.", 4990, delivery="failed", error="131047: Re-engagement message")
 
     def _past(self) -> None:
-        for action, user, messages in (("retry", None, 3), ("pause", 4, None), ("clear", 11, 6), ("try", None, None)):
+        acts = ("retry", None, 3), ("pause", 4, None), ("clear", 11, 6), ("try model", None, None)
+        for action, user, messages in acts:
             who = {"who": "page" if user else "cli", "address": "192.0.2.7" if user else None}
             self._insert(
                 "audit",

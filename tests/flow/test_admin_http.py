@@ -278,6 +278,24 @@ async def test_the_owner_answers_by_the_same_way(admin: Admin) -> None:
     ]
 
 
+async def test_a_reply_with_a_key_may_be_sent_twice(admin: Admin) -> None:
+    """JSON and the page's form alike: the answer is the first one's, nothing is planned again; other words are 409."""
+    await wait(admin.store, ANA, "hola")
+    for _ in range(2):
+        assert json.loads((await admin.post("/api/users/u1/reply", {"text": "one", "key": "k" * 200})).body) == {
+            "replies": 1
+        }
+        clicked = await admin.press("/api/users/u1/reply", "text=two&key=page", referer="/users/u1")
+        assert clicked.headers["location"] == "/users/u1?done=replied-1"
+    refused = await admin.post("/api/users/u1/reply", {"text": "three", "key": "page"})
+    assert (refused.status, "key" in json.loads(refused.body)["detail"]) == (409, True)
+    for malformed in ("", "k" * 201, 7, None, "\ud800", "\0"):
+        reply = await admin.post("/api/users/u1/reply", {"text": "four", "key": malformed})
+        assert (reply.status, json.loads(reply.body)["field"]) == (400, "key")
+    told = json.loads((await admin.get("/api/users/u1")).body)["conversation"][1:]
+    assert [line["body"] for line in told] == ["one", "two"]
+
+
 async def test_the_audit_tells_who_did_what_from_where(admin: Admin) -> None:
     """Newest first, paged; what changed nothing is no act."""
     await wait(admin.store, ANA, "one", "two")
@@ -426,7 +444,7 @@ async def test_each_action_leaves_a_line_in_the_log_and_a_row_in_the_audit(admin
     ]  # fmt: skip
     with contextlib.closing(sqlite3.connect(admin.file)) as file:
         rows = [row[0] for row in file.execute("SELECT action FROM audit ORDER BY id")]
-    assert rows == ["retry", "pause", "resume", "clear", "try"]  # the second retry changed nothing
+    assert rows == ["retry", "pause", "resume", "clear", "try model"]  # the second retry changed nothing
 
 
 async def test_a_verb_is_no_link(admin: Admin) -> None:

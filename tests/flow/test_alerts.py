@@ -287,7 +287,7 @@ async def test_a_warning_of_whatsapp_comes_by_the_webhook_and_goes_to_the_owner(
         await world.emu.warn("message_template_status_update", event="APPROVED", message_template_name="alert")
         await world.eventually(lambda: owner.got("/topic"))
         await looked_for_long(world, looks)
-        assert [row["kind"] for row in await world.bot.insights.warnings()] == [
+        assert [row["kind"] for row in (await world.bot.insights.trends())["warnings"]] == [
             "message_template_status_update",
             "account_update",
         ]

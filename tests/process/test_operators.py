@@ -64,7 +64,7 @@ async def test_the_commands_count_at_once_while_the_daemon_runs(bot: Bot, emu: E
 
     await does(bot, "pause", "--all")
     await emu.say(ANA, "three")
-    await does(bot, "clear", ANA)
+    await does(bot, "clear", ANA, "--yes")
     await emu.say(LUIS, "four")
     assert (await bot.get("/readyz"))[0] == 503
     assert "Not answering:" in await does(bot, "status")
@@ -83,7 +83,7 @@ async def test_the_commands_count_at_the_next_start_while_the_daemon_is_down(bot
         await emu.say(LUIS if text == "cleared" else ANA, text)
     assert await process.stop() == 0
     assert "not running" in await does(bot, "status")
-    await does(bot, "clear", LUIS)
+    await does(bot, "clear", LUIS, "--yes")
     await does(bot, "retry", "--all")
     await does(bot, "pause", "u2")
     await does(bot, "resume", "--all")

@@ -154,6 +154,24 @@ async def test_clear_asks_at_a_terminal_and_names_the_number(bot: Bot, emu: Emul
     assert set(bot.states().values()) == {"cancelled"}
 
 
+async def test_a_resume_that_skips_asks_at_a_terminal_too(bot: Bot, emu: Emulator) -> None:
+    """No means that nothing changed, not even the pause; without a terminal it wants --yes."""
+    await bot.start()
+    await emu.say(ANA, "zero")
+    await answered(emu, "zero")
+    await does(bot, "pause", "u1")
+    await emu.say(ANA, "one")
+    refused = await bot.command("resume", "u1", "--skip")
+    assert (refused.code, refused.out, "--yes" in refused.err) == (2, "", True)
+    for answer, code in ("n", 1), ("y", 0):
+        assert bot.states()["one"] == "pending"
+        with screen(*BOT, "resume", "u1", "--skip", cwd=bot.folder, env=bot.env) as shown:
+            await asyncio.to_thread(shown.until, lambda text: "of u1, messages: 1? [y/N]" in text)
+            shown.press(f"{answer}\n")
+            assert await asyncio.to_thread(shown.ended) == code
+    assert bot.states()["one"] == "cancelled"
+
+
 async def sql(bot: Bot, *arguments: str, typed: bytes = b"") -> tuple[int, str, str]:
     """Run `bot sql`, with something on its standard input."""
     process = await asyncio.create_subprocess_exec(

@@ -189,10 +189,10 @@ class Desk:
 
     # -- the owner's own words
 
-    async def write(self, who: str, *bodies: str) -> int:
+    async def write(self, who: str, *bodies: str, key: str = "") -> int:
         """Let the owner write to a person; return how many parts are planned."""
         self.tick()
-        return await self.store.say(await self.id_of(who), bodies, Operator("page", "192.0.2.7"))
+        return await self.store.say(await self.id_of(who), bodies, Operator("page", "192.0.2.7"), key)
 
     async def letters(self, most: int = 16) -> list[Letter]:
         """Look what the owner wrote and is due."""

@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from bot.domain import Operator, Released
 from bot.errors import WrongState
+from bot.store.failures import Failing
 from bot.store.inbox import Door
 from bot.store.replies import PairLimit
 from bot.store.store import Store
@@ -115,7 +116,7 @@ class QueueMachine(Webhooks, Turns, Owner, RuleBasedStateMachine):
         """Retry a failure, or all."""
         failed = self.some(random, "failed")
         if failed is None or random.random() < 0.3:
-            count = self.run(self.desk.store.retry(None, who=WHO)).retried
+            count = self.run(self.desk.store.retry(Failing(), who=WHO)).retried
             assert count == self.expected.reopen([m for m in self.expected.said if m.state == "failed"])
             return
         message_id = next(

@@ -31,7 +31,7 @@ async def test_a_refusal_opens_the_circuit_and_nobody_fails(desk: Desk) -> None:
     (circuit,) = await desk.store.insights.circuits()
     assert (circuit["service"], circuit["reason"], circuit["code"]) == ("model", "token expired", "190")
     assert circuit["opened_at"] == opened_at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{opened_at.microsecond // 1000:03}Z"
-    (reason,) = await desk.store.insights.reasons()
+    (reason,) = await desk.store.reasons()
     assert "model" in reason
     assert "token expired" in reason
     assert (await desk.look(PEOPLE[0]))["queue"][0]["attempts"] == 0
@@ -101,7 +101,7 @@ async def test_a_probe_that_is_answered_closes_the_circuit(desk: Desk) -> None:
     (probe,) = await desk.claim()
     await desk.plan(probe, "an answer")
     assert await desk.open_services() == []
-    assert await desk.store.insights.reasons() == []
+    assert await desk.store.reasons() == []
     assert len(await desk.claim()) == 4
 
 
@@ -217,7 +217,7 @@ async def test_both_services_can_be_shut(desk: Desk) -> None:
     first, second = await desk.claim(2)
     await desk.settle(first, refused("model"))
     await desk.settle(second, refused("graph"))
-    assert len(await desk.store.insights.reasons()) == 2
+    assert len(await desk.store.reasons()) == 2
     desk.tick(1)
     (probe,) = await desk.claim()
     (part,) = await desk.plan(probe, "answer")
@@ -255,13 +255,13 @@ async def test_a_spent_budget_stops_the_model_and_not_the_planned_answers(open_d
     await spend(desk, first, 99_999)
     for lease in others:
         await desk.settle(lease, Released())
-    assert await desk.store.insights.reasons() == []
+    assert await desk.store.reasons() == []
     again = await desk.claim()
     assert len(again) == 3
     await spend(desk, again[1], 1)
     for lease in (again[0], again[2]):
         await desk.settle(lease, Released())
-    assert "budget" in (await desk.store.insights.reasons())[0]
+    assert "budget" in (await desk.store.reasons())[0]
     leases = await desk.claim()
     assert [len(lease.parts) for lease in leases] == [1, 1]
     for lease in leases:

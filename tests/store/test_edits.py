@@ -1,6 +1,7 @@
 """Edits and revokes: they change or cancel what still waits, and are never answered themselves."""
 
 from bot.domain import Batch, Failed, Identity, Operator, Released, Retry
+from bot.store.failures import Failing
 from tests.store.desk import Desk, edit, message, revoke, words
 
 ANA, BEN = "5215550001", "5215550002"
@@ -126,7 +127,7 @@ async def test_what_failed_is_changed_too_as_it_may_be_retried(desk: Desk) -> No
         await desk.settle(lease, Failed("the model refuses it"))
     await desk.arrive(edit(ANA, "v0", "better", 60), revoke(BEN, "v1", 60))
     assert (await desk.states(BEN))["v1"] == "cancelled"
-    assert (await desk.store.retry(None, who=Operator("test"))).retried == 1
+    assert (await desk.store.retry(Failing(), who=Operator("test"))).retried == 1
     assert await desk.queue(ANA) == ["better"]
 
 

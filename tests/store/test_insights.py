@@ -158,7 +158,7 @@ async def test_a_person_is_shown_with_queue_conversation_and_failures(desk: Desk
     await desk.tell("read", callback=callback)
     await desk.settle(lease, Done(desk.receipt(two)))
     look = await desk.look(ANA)
-    assert set(look) == {"user", "queue", "conversation", "failures"}
+    assert set(look) == {"user", "queue", "conversation", "failures", "retryable"}
     (waiting,) = look["queue"]
     expected = {"id", "state", "type", "body", "attempts", "crashes", "error", "sent_at", "not_before_at", "leased_at"}
     assert set(waiting) >= expected
@@ -238,10 +238,10 @@ async def test_reasons_not_to_be_ready_are_words(open_desk: OpenDesk) -> None:
     """None while messages can be answered."""
     desk = await open_desk()
     await desk.say(ANA, "a")
-    assert await desk.store.insights.reasons() == []
+    assert await desk.store.reasons() == []
     await desk.settle(await desk.lease(), Released(refused_by="graph", error="token expired"))
     await desk.store.pause(None, who=Operator("test"))
-    shut, paused = await desk.store.insights.reasons()
+    shut, paused = await desk.store.reasons()
     assert "WhatsApp" in shut
     assert "token expired" in shut
     assert "paused" in paused

@@ -1,5 +1,6 @@
 """What the owner writes to a person oneself: planned, due in its order, marked around its send, never twice."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -82,6 +83,68 @@ async def test_the_store_rings_when_the_owner_wrote(desk: Desk) -> None:
     assert not await desk.store.said.wait(0.001)
     await desk.write(ANA, "hello")
     assert await desk.store.said.wait(5.0)
+
+
+async def test_the_same_key_plans_nothing_twice(desk: Desk) -> None:
+    """A double click, a POST whose answer got lost: answered as the first time, also when it was sent long ago."""
+    await desk.say(ANA, "question")
+    for _ in range(2):
+        assert await desk.write(ANA, "one", "two", key="k1") == 2
+    assert await desk.write(ANA, "one", "two", key="k2") == 2
+    await desk.post(await desk.letter())
+    desk.tick(DAY)
+    assert await desk.write(ANA, "one", "two", key="k1") == 2
+    told = [("one", "sent", None), ("two", "planned", None), ("one", "planned", None), ("two", "planned", None)]
+    assert await desk.told(ANA) == told
+    assert [act["messages"] for act in (await desk.store.insights.audit())["audit"]] == [2, 2]
+
+
+async def test_together_they_are_one_too(desk: Desk) -> None:
+    """Both stood in one transaction."""
+    await desk.say(ANA, "question")
+    assert await asyncio.gather(*(desk.write(ANA, "hello", key="k") for _ in range(5))) == [1] * 5
+    assert len(await desk.told(ANA)) == 1
+
+
+async def test_without_a_key_the_same_words_may_be_said_again(desk: Desk) -> None:
+    """As people do."""
+    await desk.say(ANA, "question")
+    for _ in range(2):
+        assert await desk.write(ANA, "hello?") == 1
+    assert len(await desk.told(ANA)) == 2
+
+
+async def test_a_key_is_one_letter_s_alone(desk: Desk) -> None:
+    """Other words or another person under it are a mistake of whoever sends them: told, neither sent nor forgotten."""
+    await desk.say(ANA, "question")
+    await desk.say(BEN, "Ben's")
+    await desk.write(ANA, "one", "two", key="k")
+    for who, words in (ANA, ["one"]), (ANA, ["one", "two", "three"]), (ANA, ["two", "one"]), (BEN, ["one", "two"]):
+        with pytest.raises(WrongState, match="key"):
+            await desk.write(who, *words, key="k")
+    assert (len(await desk.told(ANA)), await desk.told(BEN)) == (2, [])
+
+
+async def test_a_key_that_was_refused_is_free(desk: Desk) -> None:
+    """Nothing was planned under it: it can be tried again once the person wrote."""
+    await desk.say(ANA, "question")
+    desk.tick(DAY + 1)
+    with pytest.raises(WrongState, match="24 hours"):
+        await desk.write(ANA, "hello", key="k")
+    await desk.say(ANA, "again", sent=DAY + 2)
+    assert await desk.write(ANA, "hello", key="k") == 1
+
+
+async def test_a_key_follows_the_person_when_two_become_one(desk: Desk) -> None:
+    """The repeated POST names the phone, which leads to another user by then."""
+    await desk.say("MX.ana", "by id")
+    await desk.say(ANA, "by phone")
+    before = await desk.id_of(ANA)
+    await desk.write(ANA, "hello", key="k")
+    await desk.arrive(message(Identity(ANA, "MX.ana"), "both", 9))
+    assert await desk.id_of(ANA) != before
+    assert await desk.write(ANA, "hello", key="k") == 1
+    assert len(await desk.told(ANA)) == 1
 
 
 # -- due

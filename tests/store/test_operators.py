@@ -68,12 +68,12 @@ async def test_everything_can_be_paused_by_one_switch(desk: Desk) -> None:
     (lease,) = await desk.claim(1)
     assert await desk.store.pause(None, who=WHO) == 3
     assert (await desk.store.insights.queue_stats())["paused"] is True
-    assert "paused" in (await desk.store.insights.reasons())[0]
+    assert "paused" in (await desk.store.reasons())[0]
     assert await desk.store.settle(lease, Done(), claim=True) is None
     assert await desk.claim() == []
     assert not (await desk.look(BEN))["user"]["paused"]
     assert await desk.store.resume(None, skip=False, who=WHO) == (3, 0)
-    assert await desk.store.insights.reasons() == []
+    assert await desk.store.reasons() == []
     assert await desk.serve_all() == ["b", "a2"]
     assert (await desk.look(CARL))["user"]["state"] == "paused"
 
@@ -119,6 +119,21 @@ async def test_clear_cancels_what_waits_of_everybody(desk: Desk) -> None:
     assert await desk.store.clear(None, who=WHO) == (2, 3)
     assert await desk.store.clear(None, who=WHO) == (0, 0)
     assert (await desk.depth(), (await desk.look(ANA))["user"]["state"]) == (0, "paused")
+
+
+async def test_what_changes_nothing_is_no_act(desk: Desk) -> None:
+    """A second click leaves no second row in the audit, whatever the button."""
+    await desk.say(ANA, "a1")
+    ana = await desk.id_of(ANA)
+    for user in (ana, None):
+        for _ in range(2):
+            await desk.store.pause(user, who=WHO)
+        for _ in range(2):
+            await desk.store.clear(user, who=WHO)
+        for _ in range(2):
+            await desk.store.resume(user, skip=True, who=WHO)
+    acts = [(act["action"], act["messages"]) for act in (await desk.store.insights.audit())["audit"]]
+    assert acts == [("resume", 0), ("pause", None), ("resume", 0), ("clear", 1), ("pause", None)]
 
 
 async def test_clear_has_no_limit(desk: Desk) -> None:

@@ -1,6 +1,7 @@
 """What was decided long ago is taken out, in batches, with all that hangs on it."""
 
 from bot.domain import Failed, Operator, Released
+from bot.store.failures import Failing
 from tests.store.desk import Desk, at, message, words
 
 ANA, BEN = "5215550001", "5215550002"
@@ -40,7 +41,7 @@ async def test_what_was_decided_lately_stays_although_it_is_old(desk: Desk) -> N
     await desk.say(ANA, "old")
     await desk.settle(await desk.lease(), Failed("bad"))
     desk.tick(40 * DAY)
-    await desk.store.retry(None, who=Operator("test"))
+    await desk.store.retry(Failing(), who=Operator("test"))
     await desk.serve(await desk.lease(), "answer")
     desk.tick(DAY)
     assert await desk.store.prune(30, 100) == 0

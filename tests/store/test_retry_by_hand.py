@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain import Done, Failed, InDoubt, Lease, Operator, Released, Retry
+from bot.domain import Done, Failed, Identity, InDoubt, Lease, Operator, Released, Retry
 from bot.errors import BadValue, NotFound, WrongState
 from bot.store.failures import Failing
+from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message, words
 
 ANA, BEN = "5215550001", "5215550002"
@@ -192,19 +193,38 @@ async def test_what_a_filter_means_is_put_back_and_the_rest_told(desk: Desk) -> 
             await desk.store.retry(wrong, who=WHO)
 
 
+async def test_where_numbers_and_texts_are_hidden_a_retry_finds_no_more_than_the_list(open_desk: OpenDesk) -> None:
+    """What the button says is what it takes; how many a guess puts back would tell whose number or words they are."""
+    desk = await open_desk(discreet=True)
+    await desk.arrive(message(Identity(ANA, name="Ana"), "apples"))
+    await desk.arrive(message(Identity(BEN, name="apples & co"), "pears", wamid="wamid.b"))
+    for lease in await desk.claim():
+        await desk.settle(lease, Failed(f"bad: {lease.messages[0].body}"))
+    assert (await desk.store.insights.failures(search="apples"))["retryable"] == 1
+    assert (await desk.store.retry(Failing(search="apples"), who=WHO)).retried == 1
+    for guess, refusal in ((Failing(user=ANA), NotFound), (Failing(search=ANA[-4:]), BadValue)):
+        with pytest.raises(refusal, match="hidden"):
+            await desk.store.retry(guess, who=WHO)
+    assert (await desk.store.insights.queue_stats())["failed"] == 1
+    assert (await desk.store.retry(Failing(user="u1", search="Ana"), who=WHO)).retried == 1
+
+
 async def test_the_audit_says_how_many_and_whose(desk: Desk) -> None:
-    """Several are of several people, or could be; a retry that changes nothing is no act."""
+    """Nobody's where they are several people's; a retry that changes nothing is no act."""
     one, two = await fail(desk, "one"), await fail(desk, "two", who=BEN)
+    three, four, five = [await fail(desk, text, who=BEN) for text in ("three", "four", "five")]
     await desk.store.retry([two], who=Operator("api", "192.0.2.7"))
-    await desk.store.retry(None, who=WHO)
-    await desk.store.retry(None, who=WHO)
+    await desk.store.retry([three, four], who=WHO)
+    await desk.store.retry([one, five], who=WHO)
+    await desk.store.retry(Failing(), who=WHO)
+    await desk.store.retry(Failing(), who=WHO)
     acts = (await desk.store.insights.audit())["audit"]
     assert [(act["action"], act["who"], act["address"], act["user_id"], act["messages"]) for act in acts] == [
-        ("retry", "test", None, "u1", 1),
+        ("retry", "test", None, None, 2),
+        ("retry", "test", None, "u2", 2),
         ("retry", "api", "192.0.2.7", "u2", 1),
     ]
     assert await desk.states(ANA) == {"one": "pending"}
-    assert one < two
 
 
 async def test_an_expired_message_can_be_retried_while_the_24_hours_last(desk: Desk) -> None:
@@ -236,8 +256,8 @@ async def test_all_that_can_be_retried_are_retried_at_once(desk: Desk) -> None:
         await fail(desk, f"m{n}")
     await fail(desk, "old", "expired", BEN)
     desk.tick(24 * 3600)
-    assert (await desk.store.retry(None, who=WHO)).retried == 3
-    assert (await desk.store.retry(None, who=WHO)).retried == 0
+    assert (await desk.store.retry(Failing(), who=WHO)).retried == 3
+    assert (await desk.store.retry(Failing(), who=WHO)).retried == 0
     assert await desk.depth() == 3
     assert await desk.serve_all() == ["m0", "m1", "m2"]
 

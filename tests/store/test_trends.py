@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bot.domain import AccountWarning, Batch, Cancelled, Done, Failed, InDoubt, Lease, Operator, Receipt, Released
+from bot.store.failures import Failing
 from bot.store.turns import Budget
 from tests.store.conftest import OpenDesk
 from tests.store.desk import PEOPLE, Desk, message
@@ -96,7 +97,7 @@ async def test_what_failed_and_was_put_back_counts_again(desk: Desk) -> None:
     await desk.say(ANA, "a1")
     await fail(desk, await desk.lease())
     assert counts(await minute(desk)) == (0, 1, 0, 1)
-    await desk.store.retry(None, who=Operator("test"))
+    await desk.store.retry(Failing(), who=Operator("test"))
     await desk.serve_all()
     assert counts(await minute(desk)) == (0, 0, 1, 0)
 

@@ -28,13 +28,13 @@ async def tell(desk: Desk, *warnings: AccountWarning) -> None:
 
 async def kept(desk: Desk) -> list[str]:
     """Return the words that are kept, newest first."""
-    return [row["text"] for row in await desk.store.insights.warnings()]
+    return [row["text"] for row in (await desk.store.insights.trends())["warnings"]]
 
 
 async def test_warnings_are_kept_newest_first(desk: Desk) -> None:
     """With WhatsApp's own time, the field and whether they are grave."""
     await tell(desk, warning("restricted", -60), warning("approved", -30, grave=False, kind="account_review_update"))
-    assert await desk.store.insights.warnings() == [
+    assert (await desk.store.insights.trends())["warnings"] == [
         {
             "id": 2,
             "at": "2026-11-24T09:59:30.000Z",
@@ -44,7 +44,6 @@ async def test_warnings_are_kept_newest_first(desk: Desk) -> None:
         },
         {"id": 1, "at": "2026-11-24T09:59:00.000Z", "kind": "account_update", "text": "restricted", "grave": True},
     ]
-    assert [row["text"] for row in await desk.store.insights.warnings(1)] == ["approved"]
 
 
 async def test_a_redelivered_warning_is_kept_once(desk: Desk) -> None:
@@ -192,5 +191,5 @@ async def test_reasons_have_names(open_desk: OpenDesk) -> None:
     await desk.store.pause(None, who=WHO)
     reasons = await desk.store.named_reasons()
     assert list(reasons) == ["circuit_graph", "paused", "budget"]
-    assert list(reasons.values()) == await desk.store.reasons() == await desk.store.insights.reasons()
+    assert list(reasons.values()) == await desk.store.reasons()
     assert (await desk.store.insights.signs())["graph_open"] == 1

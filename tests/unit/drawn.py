@@ -33,6 +33,10 @@ class Drawn:
         """Draw the page of a user."""
         return (await self._page.user(self._request(f"/users/{user}", user_id=user))).text or ""
 
+    async def parts(self, path: str) -> dict[str, str]:
+        """Draw what is kept live of a page."""
+        return await self._page.parts(path, {}, self.visitor)
+
     async def message(self, message: int) -> str:
         """Draw what the model was sent."""
         return (await self._page.message(self._request(f"/messages/{message}", id=str(message)))).text or ""

@@ -360,7 +360,7 @@ def test_pause_and_resume_a_user_by_any_id(folder: Path) -> None:
         assert "paused" in bot(folder, "status").output
         assert bot(folder, "resume", name).output == f"{name}: resumed.\n"
     bot(folder, "pause", "u2")
-    assert bot(folder, "resume", "u2", "--skip").output == "u2: resumed. Messages skipped: 2.\n"
+    assert bot(folder, "resume", "u2", "--skip", "--yes").output == "u2: resumed. Messages skipped: 2.\n"
 
 
 @pytest.mark.parametrize("command", ["failures --cause", "failures --search", "retry --cause"])
@@ -376,7 +376,7 @@ def test_half_a_character_in_a_filter_finds_nothing(folder: Path, command: str) 
 def test_an_unknown_user_is_one_sentence_and_changes_nothing(folder: Path, command: str, name: str) -> None:
     """Exit 1, even for names that no argument should be."""
     with_store(folder, _some)
-    result = bot(folder, command, name)
+    result = bot(folder, command, name, *["--yes"] * (command == "clear"))
     assert result.exit_code == 1
     assert result.stderr.startswith("there is no such user")
     assert "Waiting: 2" in bot(folder, "status").output
@@ -392,17 +392,51 @@ def test_pause_all_and_resume_all(folder: Path) -> None:
 
 
 def test_clear_of_everybody_asks_whoever_sits_at_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No or no answer: nothing happens; --yes doesn't ask, and a script can't be asked."""
+    """No or no answer: nothing happens; --yes doesn't ask."""
     with_store(folder, _some)
     with monkeypatch.context() as terminal:
         terminal.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
         for typed in ("n\n", "\n", ""):
             assert bot(folder, "clear", typed=typed).exit_code == 1
     assert "Waiting: 2" in bot(folder, "status").output
-    assert bot(folder, "clear", "u1").output == "Waiting messages cancelled: 0.\n"
-    assert bot(folder, "clear").output == "Waiting messages cancelled: 2.\n"
+    assert bot(folder, "clear", "u1", "--yes").output == "Waiting messages cancelled: 0.\n"
+    assert bot(folder, "clear", "--yes").output == "Waiting messages cancelled: 2.\n"
     assert bot(folder, "clear", "--yes").output == "Waiting messages cancelled: 0.\n"
     assert "Waiting: 0" in bot(folder, "status").output
+
+
+def test_a_resume_that_skips_asks_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the number that it would cancel: none of who isn't paused. One that answers what waits asks nothing."""
+    with_store(folder, _some)
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+    assert "of u2, messages: 0? [y/N]" in bot(folder, "resume", "u2", "--skip", typed="n\n").stderr
+    assert "of everybody, messages: 0? [y/N]" in bot(folder, "resume", "--all", "--skip", typed="n\n").stderr
+    for whom in "u2", "--all":
+        bot(folder, "pause", whom)
+    assert "of u2, messages: 2? [y/N]" in bot(folder, "resume", "u2", "--skip", typed="n\n").stderr
+    assert "of everybody, messages: up to 2? [y/N]" in bot(folder, "resume", "--all", "--skip", typed="n\n").stderr
+    assert "everything is paused" in bot(folder, "status").output
+    assert bot(folder, "resume", "--all", "--skip", typed="y\n").stdout == "Everybody: resumed. Messages skipped: 0.\n"
+    assert bot(folder, "resume", "u2", "--skip", typed="y\n").stdout == "u2: resumed. Messages skipped: 2.\n"
+    bot(folder, "pause", "u2")
+    assert bot(folder, "resume", "u2").output == "u2: resumed.\n"
+
+
+@pytest.mark.parametrize(
+    "command", [["clear"], ["clear", "u2"], ["resume", "u2", "--skip"], ["resume", "--all", "--skip"]]
+)
+def test_what_cannot_be_taken_back_wants_yes_where_nobody_can_be_asked(folder: Path, command: list[str]) -> None:
+    """In a script: exit code 2, a sentence, and nothing changed."""
+    with_store(folder, _some)
+    bot(folder, "pause", "u2")
+    bot(folder, "pause", "--all")
+    refused = bot(folder, *command)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--yes" in refused.stderr.splitlines()[-1]
+    assert "everything is paused" in bot(folder, "status").output
+    assert " paused " in bot(folder, "users", "--search", "Ana").output
+    assert "Waiting: 2" in bot(folder, "status").output
+    assert bot(folder, *command, "--yes").exit_code == 0
 
 
 # -- as a process

@@ -9,6 +9,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from bot.clock import age, readable
 from bot.domain import Batch, Done, Identity, Inbound, Operator, Released
+from bot.store.failures import Failing
 from bot.store.replies import Plan
 from bot.web.guard import Visitor
 from bot.web.page import PARTS, TEMPLATES
@@ -246,6 +247,15 @@ async def test_a_user_page_tells_what_waits_failed_and_was_said(page: Drawn) -> 
     assert f"/messages/{failed}" in outline.links
 
 
+async def test_retrying_all_of_a_person_says_how_many_that_is(page: Drawn) -> None:
+    """Also those that are too many for the page."""
+    for n in range(102):
+        await fail(page.store, ANA, f"text {n}")
+    await fail(page.store, BEA, "hola")
+    assert ("Retry all 102 of this person", "/api/failures/retry") in Outline(await page.user()).buttons
+    assert (await page.store.retry(Failing(user="u1"), who=Operator("test"))).retried == 102
+
+
 async def test_what_the_model_was_sent_is_shown(page: Drawn) -> None:
     """Instructions, history and the message itself, with a way back to the person."""
     await fail(page.store, ANA, "earlier words")
@@ -267,6 +277,17 @@ async def test_the_owner_may_write_while_whatsapp_lets_them(page: Drawn) -> None
     assert "more than 24 hours old" in html
 
 
+async def test_each_drawing_of_the_box_has_a_key_of_its_own(page: Drawn) -> None:
+    """A double click sends once; what is put in live leaves it alone."""
+    await wait(page.store, ANA, "hola")
+    keys = [re.findall('name="key" value="([0-9a-f]{24,})"', await page.user()) for _ in range(2)]
+    assert [len(found) for found in keys] == [1, 1]
+    assert keys[0] != keys[1]
+    parts = (await page.parts("/users/u1")).values()
+    assert "textarea" not in "".join(parts)
+    assert 'name="key"' not in "".join(parts)
+
+
 async def test_long_texts_are_folded(page: Drawn) -> None:
     """4,000 emojis take no screen after screen; the whole text is there."""
     await wait(page.store, ANA, "🌵" * 4000)
@@ -280,10 +301,16 @@ async def test_the_audit_says_who_did_what_to_whom_from_where(page: Drawn) -> No
     assert "Nobody has done anything yet" in await page.audit()
     await wait(page.store, ANA, "one", "two")
     await page.store.clear(1, who=Operator("api", "192.0.2.7"))
+    await refuse(page.store)
     await page.store.pause(None, who=Operator("cli"))
+    await page.store.try_circuit("model", who=Operator("page"))
     found = re.findall("<tr>(<td>.*?)</tr>", (await page.audit()).replace("</td>", "</td> "), re.DOTALL)
     rows = [" ".join(Outline(row).words.split()).partition(" UTC ")[2] for row in found]
-    assert rows == ["paused everybody – cli this machine", "cancelled what waited u1 2 api 192.0.2.7"]
+    assert rows == [
+        "tried the model again – – page this machine",
+        "paused everybody – cli this machine",
+        "cancelled what waited u1 2 api 192.0.2.7",
+    ]
     assert "Older" in await page.audit("limit=1")
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot.cli import main
-from bot.domain import Answer, Operator
+from bot.domain import AccountWarning, Answer, Batch, Operator
 from bot.store.replies import Plan
 from bot.store.store import Store
 from bot.terminal import report
@@ -71,8 +71,8 @@ def test_who_acts_gets_figures(day: Path) -> None:
     """As the API's POSTs answer."""
     assert as_json(day, "retry", "--user", BEA) == {"retried": 1}
     assert as_json(day, "pause", "--all") == {"users": 2}
-    assert as_json(day, "resume", "u2", "--skip") == {"users": 1, "messages": 1}
-    assert as_json(day, "clear") == {"users": 1, "messages": 1}
+    assert as_json(day, "resume", "u2", "--skip", "--yes") == {"users": 1, "messages": 1}
+    assert as_json(day, "clear", "--yes") == {"users": 1, "messages": 1}
 
 
 def test_a_reply_is_planned_and_refused_when_it_says_nothing_or_comes_too_late(day: Path) -> None:
@@ -184,6 +184,20 @@ def test_tail_prints_the_last_lines_without_texts(day: Path) -> None:
     assert shown("--texts")[-1][2] == "message 3, text, > ¿y mañana?"
 
 
+def test_tail_shows_whatsapps_warnings_whole(folder: Path) -> None:  # noqa: F811
+    """They are about the account and hold nobody's data: no --texts is needed."""
+
+    async def warned(store: Store) -> None:
+        await wait(store, ANA, "hola")
+        await store.append(Batch(warnings=(AccountWarning("account_update", "the number is restricted", True, None),)))
+
+    with_store(folder, warned)
+    arrival, warning = bot(folder, "tail", "--once").output.splitlines()
+    assert "hola" not in arrival
+    assert warning.endswith("warning   account_update, > the number is restricted")
+    assert json.loads(bot(folder, "tail", "--once", "-n", "1", "--json").output)["text"] == "the number is restricted"
+
+
 def test_tail_as_json_has_the_same_members_in_each_line(day: Path) -> None:
     """Those that docs/terminal.md names; null where there is nothing."""
     lines = bot(day, "tail", "--once", "--json", "--texts").output.splitlines()
@@ -201,7 +215,8 @@ def _row(command: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "users", "show u1", "failures", "retry 2", "pause u1", "resume u1", "clear u1", "reply u1 hi"]
+    "command",
+    ["status", "users", "show u1", "failures", "retry 2", "pause u1", "resume u1", "clear u1 --yes", "reply u1 hi"],
 )
 def test_the_documented_members_are_there(day: Path, command: str) -> None:
     """What a script may rely on."""

@@ -6,6 +6,7 @@ import pytest
 
 from bot.clock import Clock
 from bot.domain import Done, Failed, InDoubt, Operator, Released, Retry
+from bot.store.failures import Failing
 from tests.store.desk import Desk, at, message, words
 from tests.store.sqlite.terminal import Refused, by_hand, check_sums, rows
 
@@ -105,7 +106,7 @@ async def test_everything_is_paused_and_resumed_by_hand(desk: Desk, path: Path) 
     await desk.say(ANA, "a")
     by_hand(path, "UPDATE control SET paused_at = datetime('now')")
     assert await desk.claim() == []
-    assert await desk.store.insights.reasons()
+    assert await desk.store.reasons()
     by_hand(path, "UPDATE control SET paused_at = NULL")
     assert words(await desk.claim()) == ["a"]
 
@@ -149,7 +150,7 @@ async def test_a_time_of_a_person_that_is_none_stops_only_them(desk: Desk, path:
     assert "can't be read" in str((await desk.errors(ANA))["a"])
     check_sums(path)
     by_hand(path, f"UPDATE users SET last_message_at = datetime('now') WHERE phone = '{ANA}'")
-    await desk.store.retry(None, who=Operator("test"))
+    await desk.store.retry(Failing(), who=Operator("test"))
     assert words(await desk.claim()) == ["a"]
 
 

@@ -103,7 +103,7 @@ async def test_readers_go_on(desk: Desk, terminal: Terminal) -> None:
     await desk.say(ANA, "a")
     terminal.lock()
     assert await desk.queue(ANA) == ["a"]
-    await desk.store.insights.reasons()
+    await desk.store.insights.named_reasons()
     terminal.unlock()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bot.config import OpenAI
 from bot.domain import Batch, Done, Failed, Identity, IdentityChange, InDoubt, Operator, Released, Retry, Status
 from bot.errors import NotFound
+from bot.store.failures import Failing
 from bot.store.replies import PairLimit
 from bot.store.turns import Budget
 from tests.store.conftest import OpenDesk
@@ -72,7 +73,7 @@ async def everything(desk: Desk) -> None:
     await desk.store.try_circuit("graph", who=Operator("test"))
     await desk.post(await desk.letter())
     await desk.store.listening()
-    await desk.store.retry(None, who=Operator("test"))
+    await desk.store.retry(Failing(), who=Operator("test"))
     await desk.store.pause(ana, who=Operator("test"))
     await desk.store.resume(ana, skip=True, who=Operator("test"))
     await desk.store.pause(None, who=Operator("test"))
@@ -96,9 +97,8 @@ async def everything(desk: Desk) -> None:
     await insights.asked(ana, OpenAI())
     await insights.user(f"u{ana}")
     await insights.find_user("u1")
-    await insights.reasons()
+    await insights.named_reasons()
     await insights.signs(ANA)
-    await insights.warnings()
     await insights.alerts()
     await insights.circuits()
     await insights.trends()

@@ -141,7 +141,7 @@ async def test_pause_and_resume_everybody(ana: Desk, path: Path) -> None:
     """By the switch."""
     by_hand(path, the_one("UPDATE control SET paused_at = strftime"))
     assert await ana.claim() == []
-    assert await ana.store.insights.reasons()
+    assert await ana.store.reasons()
     by_hand(path, the_one("UPDATE control SET paused_at = NULL"))
     assert words(await ana.claim()) == ["seventh"]
 
