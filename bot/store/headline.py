@@ -1,4 +1,4 @@
-"""One sentence on how it goes: over the status page, in the terminal and in the service manager's list."""
+"""One sentence on how it goes: over the status page and in the terminal."""
 
 import json
 import re

@@ -29,9 +29,12 @@ SKIPPED = {  # why a message is not put back, by its state
     "ignored": "was ignored, as it always is",
     "failed": "was too old: WhatsApp lets nothing be sent after 24 hours",
     "unknown": "was not found",
+    "undelivered": "was answered, though that couldn't be delivered",
 }
 _STATES = """
-SELECT o.id, iif((SELECT f.retry_until FROM failing f WHERE f.id = o.id) > :now, 'retryable', o.state)
+SELECT o.id, CASE WHEN (SELECT f.retry_until FROM failing f WHERE f.id = o.id) > :now THEN 'retryable'
+                  WHEN o.state = 'done' AND EXISTS (SELECT 1 FROM failing f WHERE f.id = o.id) THEN 'undelivered'
+                  ELSE o.state END
   FROM json_each(:ids) CROSS JOIN outbox o ON o.id = value"""
 _WHOSE = """
 SELECT iif(count(DISTINCT user_id) = 1, max(user_id), NULL)

@@ -100,7 +100,8 @@ def failures(config: Config, *, as_json: bool, limit: int, **which: str) -> None
         return {**await store.insights.failures(limit, **which), "causes": causes}
 
     found = _on_store(config, look)
-    _show(found, [*(report.failure_lines(found) or ["Nothing failed."]), *report.more(found)], as_json=as_json)
+    none = ["No failure is like that." if any(which.values()) else "Nothing failed."]
+    _show(found, [*(report.failure_lines(found) or none), *report.more(found)], as_json=as_json)
 
 
 @_command
@@ -177,8 +178,8 @@ def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
     """Write TEXT to a person as the number. While WhatsApp's 24 hours last; the model reads it as history."""
     from bot.whatsapp import clean, split  # what no other command needs
 
-    if not (bodies := split.split(clean.text(text))):
-        raise click.UsageError("TEXT must say something.")
+    if not (bodies := split.split(clean.text(text))) or len(text) > clean.TEXT_LIMIT:
+        raise click.UsageError(f"TEXT must say something, in at most {clean.TEXT_LIMIT} characters.")
     replies = _on_store(config, lambda store, user_id: store.say(user_id, bodies, WHO), user)
     _show({"replies": replies}, [f"{user}: replies that the daemon sends: {replies}."], as_json=as_json)
 

@@ -31,6 +31,8 @@ async def wanted(request: web.Request) -> list[int] | Failing:
     if "id" in request.match_info:
         return [message_id(request)]
     found = await _fields(request, "ids", *FILTERS)
+    if "" in found.values():  # of a script whose variable was empty, as a rule
+        raise BadValue("body", "an empty filter would mean all: leave it out if that is meant")
     if "ids" not in found:
         return Failing(**{name: _text(name, value) for name, value in found.items()})
     # To JSON 7.0 is the number 7.

@@ -210,6 +210,26 @@ async def test_of_named_failures_what_can_be_is_put_back_and_the_rest_is_told(ad
     assert told == {"retried": 2, "skipped": 2, "why": {"was answered meanwhile": 1, "was not found": 1}}
 
 
+async def test_an_answer_that_could_not_be_delivered_is_no_failure_to_retry(admin: Admin) -> None:
+    """Its message was answered; the list says that it can't be retried."""
+    await wait(admin.store, ANA, "hola")
+    await admin.store.settle(await lease(admin.store), Done(), claim=False)
+    row = "INSERT INTO replies (user_id, outbox_id, part, kind, body, state, delivery, planned_at)"
+    await admin.store._db.write(
+        lambda db: db.execute(f"{row} VALUES (1, 1, 1, 'answer', 'hi', 'sent', 'failed', datetime('now'))")
+    )
+    refused = await admin.post("/api/messages/1/retry")
+    assert (refused.status, "couldn't be delivered" in json.loads(refused.body)["detail"]) == (409, True)
+
+
+@pytest.mark.parametrize("field", ["cause", "user", "search"])
+async def test_an_empty_filter_retries_nothing(admin: Admin, field: str) -> None:
+    """A script whose variable was empty doesn't mean everything."""
+    await fail(admin.store, ANA, "one")
+    assert (await admin.post("/api/failures/retry", {field: ""})).status == 400
+    assert (await admin.press("/api/failures/retry", f"{field}=")).status == 400
+
+
 async def test_what_a_filter_means_is_retried(admin: Admin) -> None:
     """The same filter as the list's; JSON and a form alike."""
     await fail(admin.store, ANA, "one", "bad")
@@ -218,7 +238,7 @@ async def test_what_a_filter_means_is_retried(admin: Admin) -> None:
     assert (
         json.loads((await admin.post("/api/failures/retry", {"cause": "bad", "user": f"+{ANA}"})).body)["retried"] == 1
     )
-    reply = await admin.press("/api/failures/retry", "search=TWO&cause=&user=")
+    reply = await admin.press("/api/failures/retry", "search=TWO")
     assert reply.headers["location"] == "/?done=retried-1"
     assert (await admin.post("/api/failures/retry", {"user": "nobody"})).status == 404
     left = json.loads((await admin.get("/api/failures")).body)
@@ -424,7 +444,7 @@ async def test_each_action_leaves_a_line_in_the_log_and_a_row_in_the_audit(admin
     await refuse(admin.store)
     with capture_logs() as lines:
         await admin.press(f"/api/messages/{message}/retry")
-        await admin.post("/api/failures/retry", {"search": ANA, "cause": ""})
+        await admin.post("/api/failures/retry", {"search": ANA})
         await admin.post(f"/api/users/{ANA}/pause")
         await admin.press("/api/users/u1/resume", "waiting=skip")
         await admin.post("/api/clear")

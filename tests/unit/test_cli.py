@@ -363,6 +363,13 @@ def test_pause_and_resume_a_user_by_any_id(folder: Path) -> None:
     assert bot(folder, "resume", "u2", "--skip", "--yes").output == "u2: resumed. Messages skipped: 2.\n"
 
 
+def test_a_reply_that_is_too_long_is_refused_whole(folder: Path) -> None:
+    """What was cut off would be missed by the person alone."""
+    with_store(folder, _some)
+    result = bot(folder, "reply", "u2", "x" * 16_385)
+    assert (result.exit_code, "16384 characters" in result.output) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["failures --cause", "failures --search", "retry --cause"])
 def test_half_a_character_in_a_filter_finds_nothing(folder: Path, command: str) -> None:
     """A terminal hands over whatever was typed."""

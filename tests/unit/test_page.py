@@ -367,7 +367,7 @@ async def test_who_is_paused_may_be_resumed_without_what_waits(page: Drawn) -> N
     assert ("Resume, answer 1", "/api/users/u1/resume") in Outline(await page.user("u1")).buttons
     assert ("Cancel 1 message and resume", "/api/users/u1/resume") in Outline(await page.clear("u1")).buttons
     await page.store.pause(None, who=Operator("test"))
-    assert ("Cancel 1 message and resume", "/api/resume") in Outline(await page.clear()).buttons
+    assert ("Cancel them and resume", "/api/resume") in Outline(await page.clear()).buttons
 
 
 async def test_a_limit_that_paused_somebody_is_named(page: Drawn) -> None:

@@ -158,7 +158,7 @@ def test_failures_are_counted_by_cause_and_filtered(folder: Path) -> None:  # no
     assert "     1  " not in filtered
     assert bot(folder, "failures", "--user", "u9").exit_code == 1
     assert bot(folder, "retry", "--cause", "timeout").output == "Messages back in the queue: 2.\n"
-    assert bot(folder, "failures", "--cause", "timeout").output == "Nothing failed.\n"
+    assert bot(folder, "failures", "--cause", "timeout").output == "No failure is like that.\n"
     assert bot(folder, "retry", "--cause", "filter", "--all").output == "Messages back in the queue: 1.\n"
 
 
