@@ -97,11 +97,10 @@ class Live:
             await asyncio.sleep(max(LEAST_SECONDS, REST * (time.process_time() - began)))
 
     async def _draw_all(self) -> None:
-        views = list(set(self._watchers))
-        drawn = await asyncio.gather(*map(self._draw_one, views), return_exceptions=True)
-        # One that can't be drawn stays as it was; asked for as a page, it says why.
-        fresh = {view: parts for view, parts in zip(views, drawn, strict=True) if not isinstance(parts, BaseException)}
-        self._parts = {view: fresh.get(view, self._parts[view]) for view in set(self._watchers)}
+        for view in set(self._watchers):  # one after the other: who asks for a page meanwhile waits for one of them
+            with contextlib.suppress(Exception):  # stays as it was; asked for as a page, it says why
+                self._parts[view] = await self._draw_one(view)
+        self._parts = {view: self._parts[view] for view in self._watchers}
         self._drawn.set()  # whoever waits now
         self._drawn.clear()
         await asyncio.sleep(0)  # they send, which counts as well

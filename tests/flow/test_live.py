@@ -205,6 +205,8 @@ class Pages:
         self.store, self.drawn = store, list[str]()
         self.shown: dict[str, dict[str, str]] = {"/": {"a": "1", "b": "1"}, "/other": {"a": "other"}}
         self.broken: dict[str, Exception] = {}
+        self.may_draw, self.together, self.most_together = asyncio.Event(), 0, 0
+        self.may_draw.set()
         self.visitors = [Visitor("admin", "127.0.0.1")]  # of the next requests; the last one stays
         self.app = web.Application(middlewares=[self._admit])
         self.live = Live(store, {}, self.parts)
@@ -218,6 +220,11 @@ class Pages:
     async def parts(self, path: str, _: Mapping[str, str], visitor: Visitor) -> dict[str, str]:
         """Draw a page."""
         self.drawn.append(path)
+        self.together += 1
+        self.most_together = max(self.together, self.most_together)
+        await asyncio.sleep(0)
+        await self.may_draw.wait()
+        self.together -= 1
         if path in self.broken:
             raise self.broken[path]
         return dict(self.shown[path]) if visitor.role == "admin" else {"a": f"{visitor} may see no more"}
@@ -253,6 +260,21 @@ async def test_a_page_is_drawn_once_for_all_who_watch_it(opened: OpenPage, pages
         assert len(pages.drawn) <= 3  # a round may have been under way
         other = await opened(port, "/other")
         assert await other.event() == {"a": "other"}
+
+
+async def test_pages_are_drawn_one_after_the_other(opened: OpenPage, pages: Pages) -> None:
+    """Many open pages are many looks, not one as long as all of them together."""
+    pages.shown |= {f"/{n}": {"a": "1"} for n in range(5)}
+    async with serving(pages.app) as port:
+        watchers = [await opened(port, f"/{n}") for n in range(5)]
+        for watcher in watchers:
+            await watcher.event()
+        pages.most_together = 0
+        for n in range(5):
+            pages.shown[f"/{n}"] = {"a": "2"}
+        await pages.show("/")
+        assert [await watcher.event() for watcher in watchers] == [{"a": "2"}] * 5
+        assert pages.most_together == 1
 
 
 async def test_who_may_see_less_is_sent_less(opened: OpenPage, pages: Pages) -> None:
