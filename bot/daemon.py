@@ -225,10 +225,9 @@ def only_instance(lock: Path, taken: str, mend: str) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def _owned(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
+    task.add_done_callback(logs.tell_end)
     try:
         yield
     finally:
         task.cancel()
-        (ended,) = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(ended, Exception) and not isinstance(ended, StoreUnavailable):
-            log.error("a side task broke", exc_info=ended)
+        await asyncio.gather(task, return_exceptions=True)

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from bot.errors import StoreError
+from bot.logs import tell_end
 from bot.store.store import Store
 from bot.web.guard import VISITOR, Visitor
 
@@ -46,6 +47,7 @@ class Live:
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._keep_drawing(), name="live")
+        task.add_done_callback(tell_end)
         yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

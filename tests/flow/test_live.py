@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from structlog.testing import capture_logs
 
 from bot.bell import Bell
 from bot.config import settings
@@ -374,6 +375,20 @@ async def test_a_page_that_cannot_be_drawn_stays_as_it_was(opened: OpenPage, pag
         pages.broken.clear()
         await pages.show("/", a="3")
         assert await page.event() == {"a": "3"}
+
+
+async def test_drawing_that_breaks_is_told_at_once(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages would stand still, and the log say nothing until the daemon ends."""
+
+    async def broken() -> int:
+        raise LookupError("of its own")
+
+    monkeypatch.setattr(pages.store.insights, "changes", broken)
+    with capture_logs() as lines:
+        async with serving(pages.app) as port:
+            asking = asyncio.create_task(exchange(port, request("GET", "/events?view=/")))
+            await eventually(lambda: [line for line in lines if line["event"] == "a side task broke"])
+        asking.cancel()
 
 
 async def test_a_page_never_falls_back_to_how_it_was(opened: OpenPage, pages: Pages, monkeypatch: Any) -> None:
