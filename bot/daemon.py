@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from bot.whatsapp.client import GraphClient
 log = structlog.get_logger(__name__)
 BACKLOG = 1024
 GARBAGE = (20_000, 20, 20)  # objects and rounds between collections; Python's 700, 10, 10 suit scripts
+LOOK_PASSES_SECONDS = 0.05  # `bot status` shares the lock for a moment, to see whether a daemon runs
 REQUESTS_END_SECONDS = 1.0  # on each listener, after the drain
 
 
@@ -215,11 +217,18 @@ def only_instance(lock: Path, taken: str, mend: str) -> Iterator[None]:
     except OSError as error:
         raise StartError(f"can't write in {lock.parent}: {error.strerror}; {mend}") from error
     with os.fdopen(descriptor):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StartError(taken) from error
+        if not _locked(descriptor):
+            time.sleep(LOOK_PASSES_SECONDS)
+            if not _locked(descriptor):
+                raise StartError(taken)
         yield
+
+
+def _locked(descriptor: int) -> bool:
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 @contextlib.asynccontextmanager
