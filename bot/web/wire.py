@@ -1,5 +1,6 @@
 """What requests say: fields of a JSON or form body, paging, JSON or a page."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from bot.errors import BadValue
 from bot.store.failures import Failing
 from bot.whatsapp import clean
 
+BODY_SECONDS = 10.0  # that a body may take to arrive
 ID = "[0-9]{1,18}"
 USERS_CURSOR, FAILURES_CURSOR = f"(|{ID}|[0-9TZ:.-]{{24}})-{ID}", ID  # as the store's insights make them
 LIMITS = {str(limit): limit for limit in range(1, 501)}
@@ -55,9 +57,18 @@ async def written(request: web.Request) -> str:
     return clean.text(text).replace("\r\n", "\n").strip()
 
 
+async def body_of(request: web.Request) -> bytes:
+    """Return a body once it is here. Raises HTTPException: 408 when it doesn't arrive in time."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(reason=f"no whole body within {BODY_SECONDS:g} s") from None
+
+
 async def _fields(request: web.Request, *known: str) -> dict[str, Any]:
     """Return the fields of a JSON object or of a form, where `ids` is a list. Raises BadValue for any but `known`."""
-    body = (await request.read()).strip()
+    body = (await body_of(request)).strip()
     # A body of JSON is understood under curl's default content type, too.
     form = request.content_type == "application/x-www-form-urlencoded" and not body.startswith(b"{")
     found: Any = None

@@ -244,6 +244,20 @@ async def test_headers_that_are_no_text_are_refused_like_any_wrong_token(site: S
 # -- readers
 
 
+@pytest.mark.parametrize("path", ["/signin", "/api/failures/retry", f"/api/users/{ANA}/reply", "/api/resume"])
+async def test_a_body_that_does_not_arrive_is_not_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """408, also for a stranger's: they hold no connection for as long as they like."""
+    monkeypatch.setattr("bot.web.wire.BODY_SECONDS", 0.1)
+    await wait(site.store, ANA, "hola")
+    way = {"Host": HOST, "Authorization": f"Bearer {TOKEN}", "Content_Length": "20"}
+    async with asyncio.timeout(5):
+        reply = await exchange(site.port, request("POST", path, b"half of", **way))
+    assert reply.status == 408
+    assert "0.1 s" in reply.body
+
+
 async def test_a_reader_looks_at_everything_and_no_button_is_drawn(site: Site) -> None:
     """Signing out is the one thing to press."""
     message = await fail(site.store, ANA, "hola")
