@@ -61,11 +61,11 @@ class Live:
         if len(self._watchers) >= MOST_WATCHERS:
             raise web.HTTPServiceUnavailable(reason="too many live pages are open; this one can be reloaded by hand")
         view = (request.query.get("view", "/"), Visitor(request[VISITOR].role, "", request[VISITOR].hides))
-        # Anew, or a page would fall back to how it was before its last click; where there is none, this says so.
-        self._parts[view] = await self._draw_one(view)
         response, sent = EventSourceResponse(headers=NOSNIFF, ping_interval=PING_SECONDS), Parts()
-        self._watchers.append(view)
+        self._watchers.append(view)  # before anything is waited for: who comes next has to count it
         try:
+            # Anew, or a page would fall back to how it was before its last click; where there is none, this says so.
+            self._parts[view] = await self._draw_one(view)
             await response.prepare(request)
             async with response:
                 while not self._ended and request.transport is not None:
@@ -102,7 +102,7 @@ class Live:
         for view in set(self._watchers):  # one after the other: who asks for a page meanwhile waits for one of them
             with contextlib.suppress(Exception):  # stays as it was; asked for as a page, it says why
                 self._parts[view] = await self._draw_one(view)
-        self._parts = {view: self._parts[view] for view in self._watchers}
+        self._parts = {view: parts for view, parts in self._parts.items() if view in self._watchers}
         self._drawn.set()  # whoever waits now
         self._drawn.clear()
         await asyncio.sleep(0)  # they send, which counts as well

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -345,6 +346,24 @@ async def test_more_pages_than_can_be_kept_live_are_refused(
 
         statuses: list[int] = []
         await eventually(lambda: statuses and statuses[-1] != 503, again)
+
+
+async def test_pages_that_are_opened_together_count_as_well(
+    opened: OpenPage, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are still drawn for the first time take their place; one that can't be drawn gives it back."""
+    monkeypatch.setattr("bot.web.live.MOST_WATCHERS", 3)
+    pages.may_draw.clear()
+    async with serving(pages.app) as port:
+        asking = [asyncio.create_task(exchange(port, request("GET", "/events?view=/unknown"))) for _ in range(7)]
+        refused = [(await next_one).status for next_one in itertools.islice(asyncio.as_completed(asking), 4)]
+        assert refused == [503] * 4
+        pages.may_draw.set()
+        statuses = sorted([(await each).status for each in asking])
+        assert statuses == [500] * 3 + [503] * 4
+        assert pages.live._watchers == []
+        watcher = await opened(port)
+        assert await watcher.event() == {"a": "1", "b": "1"}
 
 
 async def test_pages_that_nobody_watches_are_not_drawn(opened: OpenPage, pages: Pages) -> None:
