@@ -90,7 +90,7 @@ class Daemon:
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
             self.public_url = await stack.enter_async_context(_serving(public_side, public))
             sender = self._sender(store, graph, deaf=await store.listening())
-            turn = Turn(store=store, sender=sender, graph=graph, handler=handler, clock=self._clock, config=config)
+            turn = Turn(store, sender, graph, handler, self._clock, config, self._metrics)
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency, self._metrics)
             letters = Letters(store, sender, graph, self._clock, config.queue.backoff_base_seconds)
             side_tasks = (

@@ -17,13 +17,11 @@ from aiohttp import web
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from bot.bell import Bell
 from bot.config.settings import Admin
 from bot.store.replies import Plan
 from bot.store.store import Store
-from bot.web.admin import admin_app
 from bot.web.guard import SESSION, WRONG_TOKENS, Guard
-from tests.flow.listeners import Reply, a_store, exchange, request, serving
+from tests.flow.listeners import Reply, a_store, a_window, exchange, request, serving
 from tests.flow.people import fail, lease, wait
 
 TOKEN, READ = "s3cret-token", "read-token"
@@ -80,7 +78,7 @@ async def a_site(folder: Path, **keys: Any) -> AsyncIterator[Site]:
     ours = {"allowed_hosts": (HOST,), "trusted_proxies": ("127.0.0.1",), "token": SecretStr(TOKEN)}
     admin = Admin(**(ours | {"read_token": SecretStr(READ)} | keys))
     async with a_store(folder, discreet=admin.privacy == "masked") as store:
-        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(admin))
+        app = a_window(store, guard=Guard(admin))
         async with serving(app) as port:
             yield Site(store, app, port, folder / "bot.db")
 

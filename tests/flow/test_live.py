@@ -15,17 +15,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from structlog.testing import capture_logs
 
-from bot.bell import Bell
-from bot.config import settings
 from bot.errors import NotFound, StoreUnavailable
 from bot.store.store import Store
-from bot.web.admin import admin_app
-from bot.web.guard import VISITOR, Guard, Visitor
+from bot.web.guard import VISITOR, Visitor
 from bot.web.live import Live
 from bot.web.page import PARTS
 from bot.web.server import runner
 from tests.flow.conftest import World
-from tests.flow.listeners import a_store, exchange, request
+from tests.flow.listeners import a_store, a_window, exchange, request
 from tests.flow.people import fail, wait
 
 ANA, BEA = "5215512345678", "5215587654321"
@@ -132,7 +129,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """Serve the real pages of a new store."""
     reasons = dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(settings.Admin()))
+        app = a_window(store, reasons=reasons)
         async with serving(app) as port:
             yield Admin(store, port, reasons)
 
