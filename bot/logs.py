@@ -1,5 +1,6 @@
 """Set up logging: colours on a terminal, elsewhere a line of JSON for each event, with levels for journald."""
 
+import asyncio
 import json
 import logging
 import os
@@ -8,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import TextIO
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.clock import stamp
+from bot.errors import StoreUnavailable
 
 # Where the line begins with <N>, journald takes N as its level: sd-daemon(3).
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -61,6 +63,13 @@ def configure(
     handler = _Handler(max(threshold, logging.WARNING))
     logging.basicConfig(level=handler.level, handlers=[handler], force=True)
     logging.captureWarnings(True)
+
+
+def tell_end(task: asyncio.Task[Any]) -> None:
+    """Say at once what broke a task that was to run until it is cancelled: a callback for when it is done."""
+    error = None if task.cancelled() else task.exception()
+    if error and not isinstance(error, StoreUnavailable):  # then the daemon is about to end, and says why
+        structlog.get_logger().error("a side task broke", exc_info=error)
 
 
 class _Handler(logging.Handler):

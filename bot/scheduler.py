@@ -28,10 +28,10 @@ class Scheduler:
     """Run up to `concurrency` turns at once; a slot that ends claims the next head in the transaction that ends it."""
 
     def __init__(
-        self, store: Store, run_turn: Run, bell: Bell, clock: Clock, concurrency: int, metrics: Metrics | None = None
+        self, store: Store, run_turn: Run, bell: Bell, clock: Clock, concurrency: int, metrics: Metrics
     ) -> None:
         self._store, self._run_turn, self._bell, self._clock = store, run_turn, bell, clock
-        self._concurrency, self._metrics = concurrency, metrics or Metrics()
+        self._concurrency, self._metrics = concurrency, metrics
         self._slots: set[asyncio.Task[Outcome]] = set()
         self._turning: set[asyncio.Task[Any]] = set()
         self._stopping = False

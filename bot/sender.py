@@ -85,7 +85,7 @@ class Sender:
         metrics: Metrics,
     ) -> None:
         self._store, self._graph, self._clock = store, graph, clock
-        self.limit, self.confirmation, self.metrics = limit, confirmation, metrics
+        self.limit, self.confirmation, self._metrics = limit, confirmation, metrics
 
     async def deliver(self, lease: Lease | Letter, parts: Sequence[Part], begun: Admission | None = None) -> Outcome:
         """Send what is not decided yet; `begun` is the first part's admission, where it was asked for already.
@@ -156,8 +156,8 @@ class Sender:
             await self._store.refuse_part(part, error.reason, final=error.kind in FINAL)
             raise
         finally:
-            self.metrics.count("sends", outcome, code or "")
-            self.metrics.observe("send_seconds", time.perf_counter() - began)
+            self._metrics.count("sends", outcome, code or "")
+            self._metrics.observe("send_seconds", time.perf_counter() - began)
             log.info(
                 "send", user=f"u{lease.user_id}", message=message and message.id, part=part.number, kind=part.kind,
                 outcome=outcome, code=code, ms=ms_since(began),

@@ -15,6 +15,7 @@ from bot.clock import Clock, ms_since
 from bot.config import Config
 from bot.domain import Answer, Cancelled, Done, Failed, Handler, Lease, Outcome, Part, Question, Released, Retry
 from bot.errors import Kind, ServiceError
+from bot.metrics import Metrics
 from bot.sender import Sender
 from bot.store.replies import Admission, Plan, Wait
 from bot.store.store import Store
@@ -33,9 +34,16 @@ class Turn:
     """Answer a leased message. Every way out is an Outcome."""
 
     def __init__(
-        self, *, store: Store, sender: Sender, graph: GraphClient, handler: Handler, clock: Clock, config: Config
+        self,
+        store: Store,
+        sender: Sender,
+        graph: GraphClient,
+        handler: Handler,
+        clock: Clock,
+        config: Config,
+        metrics: Metrics,
     ) -> None:
-        self._store, self._sender, self._graph = store, sender, graph
+        self._store, self._sender, self._graph, self._metrics = store, sender, graph, metrics
         self._handler, self._clock, self._config = handler, clock, config
         self._max_age = timedelta(seconds=config.queue.max_age_seconds)
 
@@ -45,7 +53,7 @@ class Turn:
             return await self._answer(lease)
         except ServiceError as error:
             if error.service == "model":
-                self._sender.metrics.count("model_calls", error.kind.name.lower())
+                self._metrics.count("model_calls", error.kind.name.lower())
             return await self._outcome_of(error, lease)
 
     async def _answer(self, lease: Lease) -> Outcome:
@@ -90,7 +98,7 @@ class Turn:
         began = time.perf_counter()
         async with self._typing(lease):
             answer = await self._ask(question, lease.user_id)
-            self._sender.metrics.answered(answer, time.perf_counter() - began)
+            self._metrics.answered(answer, time.perf_counter() - began)
         bodies = [part for text in answer.parts for part in split(to_whatsapp(text))]
         spent = ms_since(began)
         return await self._say(Plan(lease, "answer", bodies, answer=answer, duration_ms=spent))

@@ -1,4 +1,4 @@
-"""The one SQLite file: a writer that commits for many callers at once, and a reader. The only importer of aiosqlite."""
+"""The one SQLite file: a writer that commits for many callers at once, two readers. The only importer of aiosqlite."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 A = TypeVar("A")
 Bulk = Callable[[sqlite3.Connection, list[A]], Sequence[T | Exception]]
+Ran = Callable[[int, float], None]  # how many calls a transaction served, and its seconds
 
 IDLE_SECONDS = 0.003  # after such a pause the writer commits half of what waits first
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
@@ -42,38 +43,35 @@ class _Busy(Exception):
 
 
 class Database:
-    """Run functions of the connection: writes in a shared transaction (group commit), reads beside them.
+    """Run functions of the connection: writes in a shared transaction (group commit), reads and looks beside them.
 
     A function runs SQL only and may run more than once: where anything in a batch fails, the batch is rolled back
     whole and each call runs again in a transaction of its own. A write's future resolves after its COMMIT returned.
     Few statements make it fast: each step of one lets the other threads have the interpreter, and waits to get it back.
     """
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, path: Path) -> None:
-        self._writer, self._reader = writer, reader
+    def __init__(self, path: Path, committed: Ran | None, *opened: aiosqlite.Connection) -> None:
+        self._writer, self._reader, self._looker = opened
         self.broken: asyncio.Future[str] = asyncio.Future()  # done, with a sentence, once the file can't be used
-        self._writes = _Lane(writer, "write", path, self.broken)
-        self._reads = _Lane(reader, "read", path, self.broken)
+        self._writes = _Lane(self._writer, "write", path, self.broken)
+        self._reads, self._looks = (_Lane(each, "read", path, self.broken) for each in opened[1:])
+        self._writes.ran = committed
 
     @classmethod
-    async def open(cls, path: Path) -> "Database":
-        """Open an existing, migrated file. Raises sqlite3.Error."""
-        writer = await _connect(path)
-        try:
-            reader = await _connect(path, query_only=True)
-        except BaseException:  # whatever it was, leave no thread behind
-            await writer.close()
-            raise
-        return cls(writer, reader, path)
+    async def open(cls, path: Path, committed: Ran | None = None) -> "Database":
+        """Open an existing, migrated file; `committed` hears of each transaction that writes. Raises sqlite3.Error."""
+        async with contextlib.AsyncExitStack() as stack:
+            opened = []
+            for query_only in (False, True, True):
+                opened.append(await _connect(path, query_only=query_only))
+                stack.push_async_callback(opened[-1].close)  # should the next one fail: leave no thread behind
+            stack.pop_all()
+        return cls(path, committed, *opened)
 
     @property
     def trouble(self) -> str | None:
         """Why the last write failed, in words; None: all is well."""
         return self._writes.trouble
-
-    def watch(self, committed: Callable[[int, float], None]) -> None:
-        """Tell of each transaction that writes: how many calls it served, and its seconds."""
-        self._writes.ran = committed
 
     async def write(self, work: Callable[[sqlite3.Connection], T], *, give_up_seconds: float = math.inf) -> T:
         """Run `work` in a transaction and return its result once that is on disk.
@@ -88,8 +86,7 @@ class Database:
 
         `bulk` has to be the same at each call. A result that is an exception is raised, for its caller alone.
         """
-        result: T = await self._writes.add(bulk, argument, give_up_seconds)
-        return result
+        return await self._writes.add(bulk, argument, give_up_seconds)
 
     async def keep(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` as `write` does, again and again until it is stored: for what happened outside already."""
@@ -111,15 +108,18 @@ class Database:
 
     async def read_together(self, bulk: Bulk[A, T], argument: A) -> T:
         """Do as `read` does with one call of `bulk` for all arguments that gathered."""
-        result: T = await self._reads.add(bulk, argument, math.inf)
-        return result
+        return await self._reads.add(bulk, argument, math.inf)
+
+    async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do as `read` does on a connection for what people look at: however long it takes, no turn's read waits."""
+        return await self._looks.add(_each, work, math.inf)
 
     async def close(self) -> None:
-        """Store what was handed over (a file that is locked gets a little time), then close both connections."""
-        await self._writes.close()
-        await self._reads.close()
-        await self._reader.close()
-        await self._writer.close()
+        """Store what was handed over (a file that is locked gets a little time), then close all connections."""
+        for lane in (self._writes, self._reads, self._looks):
+            await lane.close()
+        for connection in (self._looker, self._reader, self._writer):
+            await connection.close()
 
 
 class _Lane:
@@ -133,14 +133,14 @@ class _Lane:
         self._wake = asyncio.Event()
         self._closes_at = math.inf
         self._task = asyncio.create_task(self._loop(), name=f"store-{verb}")
-        self.ran: Callable[[int, float], None] = lambda calls, seconds: None
+        self.ran: Ran | None = None
         self.closing = False
         self.trouble: str | None = None
 
-    def add(self, bulk: Any, argument: Any, give_up_seconds: float) -> asyncio.Future[Any]:
+    def add(self, bulk: Bulk[A, T], argument: A, give_up_seconds: float) -> asyncio.Future[T]:
         """Hand a call over."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = loop.create_future()
+        done: asyncio.Future[T] = loop.create_future()
         if self.closing or self._broken.done():
             done.set_exception(StoreUnavailable(self.trouble or "the store is closing"))
             return done
@@ -206,7 +206,7 @@ class _Lane:
                 trouble = value
             _set(job.done, well, value)
         self._tell(str(trouble) if trouble else None)
-        if trouble is None:
+        if trouble is None and self.ran:
             self.ran(len(batch), seconds)
         if isinstance(trouble, Broken):
             _set(self._broken, True, str(trouble))

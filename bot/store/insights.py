@@ -1,4 +1,4 @@
-"""What people look at: queries on the reading connection, shaped for JSON. They change nothing."""
+"""What people look at: queries on a reading connection of their own, shaped for JSON. They change nothing."""
 
 import os
 import re
@@ -61,7 +61,7 @@ class Insights:
     """
 
     def __init__(self, database: Database, clock: Clock, budget: Budget, *, discreet: bool = False) -> None:
-        self._read, self._clock, self._budget = database.read, clock, budget
+        self._look, self._clock, self._budget = database.look, clock, budget
         self._discreet, self.unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
 
     async def queue_stats(self) -> Row:
@@ -165,7 +165,7 @@ class Insights:
 
     async def events(self, position: events.Position, last: int = 0) -> tuple[list[Row], events.Position]:
         """Return what happened since a position, as events.behind does."""
-        return await self._read(lambda db: events.behind(db, position, last))
+        return await self._look(lambda db: events.behind(db, position, last))
 
     async def circuits(self) -> list[Row]:
         """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""
@@ -178,7 +178,7 @@ class Insights:
             spent = {"budget": "the day's budget for the model is spent; it goes on at 00:00 UTC"}
             return dict(db.execute(_REASONS).fetchall()) | (spent if self._budget.spent(db, self._clock.now()) else {})
 
-        return await self._read(query)
+        return await self._look(query)
 
     def allow(self, known_as: str = "", search: str = "") -> None:
         """Raise NotFound or BadValue where somebody is looked for by what is hidden; `unsearched` hides the rest."""
@@ -215,4 +215,4 @@ class Insights:
 
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:
         at = {"now": stamp(self._clock.now()), **self.unsearched}
-        return await self._read(lambda db: query(db, at))
+        return await self._look(lambda db: query(db, at))

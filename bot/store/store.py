@@ -13,7 +13,7 @@ from bot.domain import Appended, Batch, Lease, Letter, Operator, Outcome, Part, 
 from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, letters, migrate, operators, outbox, replies, statuses, trends, turns
 from bot.store.damage import touch
-from bot.store.db import Database
+from bot.store.db import Database, Ran
 from bot.store.failures import Failing, Retried
 from bot.store.headline import Headline
 from bot.store.insights import Insights
@@ -36,7 +36,6 @@ class Store:
         budget: turns.Budget | None = None,
         pair_limit: replies.PairLimit | None = None,
         discreet: bool = False,
-        committed: Callable[[int, float], None] | None = None,
     ) -> None:
         self._db, self._clock, self._door = database, clock, door or inbox.Door()
         self._budget, self._pair_limit = budget or turns.Budget(), pair_limit or replies.PairLimit()
@@ -45,17 +44,15 @@ class Store:
         self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
-        if committed:
-            database.watch(committed)
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
         self.insights = Insights(database, clock, self._budget, discreet=discreet)
         self.said = Bell()  # rung when the owner wrote to somebody
 
     @classmethod
-    async def open(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
+    async def open(cls, path: Path, *, clock: Clock, committed: Ran | None = None, **limits: Any) -> "Store":
         """Create the file or bring it up to date, and open it; `limits` as above. Raises StartError."""
         migrate.migrate(path, clock.now())
-        return cls(await Database.open(path), clock, **limits)
+        return cls(await Database.open(path, committed), clock, **limits)
 
     @classmethod
     async def open_existing(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":

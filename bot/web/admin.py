@@ -38,16 +38,10 @@ log = structlog.get_logger(__name__)
 
 
 def admin_app(
-    *,
-    store: Store,
-    bell: Bell,
-    reasons: dict[str, str],
-    guard: Guard,
-    openai: OpenAI | None = None,
-    metrics: Metrics | None = None,
+    *, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard, openai: OpenAI, metrics: Metrics
 ) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
-    api = Api(store, bell, reasons, openai or OpenAI())
+    api = Api(store, bell, reasons, openai)
     page = Page(store, reasons, api.asked)
     live = Live(store, reasons, page.parts)
 
@@ -72,7 +66,7 @@ def admin_app(
     app.add_routes([*page.routes(), *SignIn(guard, page).routes(), *api.routes()])
     live.join(app)
     app.router.add_static("/static", STATIC)
-    app.router.add_get("/metrics", scrape(store, reasons, metrics or Metrics()))
+    app.router.add_get("/metrics", scrape(store, reasons, metrics))
     return app
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from bot.errors import StoreError
+from bot.logs import tell_end
 from bot.store.store import Store
 from bot.web.guard import VISITOR, Visitor
 
@@ -46,6 +47,7 @@ class Live:
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._keep_drawing(), name="live")
+        task.add_done_callback(tell_end)
         yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -59,11 +61,11 @@ class Live:
         if len(self._watchers) >= MOST_WATCHERS:
             raise web.HTTPServiceUnavailable(reason="too many live pages are open; this one can be reloaded by hand")
         view = (request.query.get("view", "/"), Visitor(request[VISITOR].role, "", request[VISITOR].hides))
-        # Anew, or a page would fall back to how it was before its last click; where there is none, this says so.
-        self._parts[view] = await self._draw_one(view)
         response, sent = EventSourceResponse(headers=NOSNIFF, ping_interval=PING_SECONDS), Parts()
-        self._watchers.append(view)
+        self._watchers.append(view)  # before anything is waited for: who comes next has to count it
         try:
+            # Anew, or a page would fall back to how it was before its last click; where there is none, this says so.
+            self._parts[view] = await self._draw_one(view)
             await response.prepare(request)
             async with response:
                 while not self._ended and request.transport is not None:
@@ -97,11 +99,10 @@ class Live:
             await asyncio.sleep(max(LEAST_SECONDS, REST * (time.process_time() - began)))
 
     async def _draw_all(self) -> None:
-        views = list(set(self._watchers))
-        drawn = await asyncio.gather(*map(self._draw_one, views), return_exceptions=True)
-        # One that can't be drawn stays as it was; asked for as a page, it says why.
-        fresh = {view: parts for view, parts in zip(views, drawn, strict=True) if not isinstance(parts, BaseException)}
-        self._parts = {view: fresh.get(view, self._parts[view]) for view in set(self._watchers)}
+        for view in set(self._watchers):  # one after the other: who asks for a page meanwhile waits for one of them
+            with contextlib.suppress(Exception):  # stays as it was; asked for as a page, it says why
+                self._parts[view] = await self._draw_one(view)
+        self._parts = {view: parts for view, parts in self._parts.items() if view in self._watchers}
         self._drawn.set()  # whoever waits now
         self._drawn.clear()
         await asyncio.sleep(0)  # they send, which counts as well

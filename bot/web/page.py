@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -52,10 +52,7 @@ class Page:
         self, store: Store, reasons: dict[str, str], asked: Callable[[web.Request], Awaitable[dict[str, Any]]]
     ) -> None:
         self._store, self._insights, self._reasons, self._asked = store, store.insights, reasons, asked
-        loader = jinja2.FileSystemLoader(TEMPLATES)
-        self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-        self._templates.globals |= {"version": __version__, "new_key": partial(token_hex, 12)}
-        self._templates.filters |= {"age": age, "readable": readable}
+        self._templates = _templates()
         self._charts: tuple[Any, Markup] = (None, Markup())  # as last drawn
 
     def routes(self) -> list[web.RouteDef]:
@@ -162,6 +159,18 @@ class Page:
         known = {"acts": visitor.role == "admin", "visitor": visitor, "here": "", "status": status}
         text = self._templates.get_template(name).render(known | privacy.shown(visitor, values))
         return web.Response(status=status, text=text, content_type="text/html")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """Return the templates, all compiled: the first look would wait 0.1 s for that, and everybody else with it."""
+    loader, strict = jinja2.FileSystemLoader(TEMPLATES), jinja2.StrictUndefined
+    templates = jinja2.Environment(loader=loader, autoescape=True, auto_reload=False, undefined=strict)
+    templates.globals |= {"version": __version__, "new_key": partial(token_hex, 12)}
+    templates.filters |= {"age": age, "readable": readable}
+    for name in templates.list_templates():
+        templates.get_template(name)
+    return templates
 
 
 def _link(asked: Mapping[str, str], **changes: str) -> str:

@@ -15,6 +15,7 @@ from bot.config import WhatsApp
 from bot.errors import StoreError
 from bot.metrics import Metrics
 from bot.store.store import Store
+from bot.web.wire import BODY_SECONDS
 from bot.whatsapp import signature
 from bot.whatsapp.webhook import Malformed, parse, translate
 
@@ -29,10 +30,10 @@ log = structlog.get_logger(__name__)
 
 
 def public_app(
-    whatsapp: WhatsApp, *, store: Store, bell: Bell, metrics: Metrics | None = None, body_seconds: float = 10.0
+    whatsapp: WhatsApp, *, store: Store, bell: Bell, metrics: Metrics, body_seconds: float = BODY_SECONDS
 ) -> web.Application:
     """Build the app of the public listener: /webhook and /healthz. `body_seconds`: how long a body may take."""
-    webhook = _Webhook(whatsapp, store, bell, metrics or Metrics(), body_seconds)
+    webhook = _Webhook(whatsapp, store, bell, metrics, body_seconds)
     app = web.Application()
     app.router.add_get("/webhook", webhook.subscribe, allow_head=False)
     app.router.add_post("/webhook", webhook.receive)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from bot.web.guard import SESSION, SESSION_SECONDS, VISITOR, Guard
 from bot.web.page import Page
+from bot.web.wire import body_of
 
 MOST_BYTES = 8192  # of a form that anybody may send
 
@@ -37,7 +38,7 @@ class SignIn:
         """Turn the right token into a cookie and lead on. Raises HTTPException: a wrong one, or too many of them."""
         if not 0 < (request.content_length or 0) <= MOST_BYTES:
             raise web.HTTPBadRequest(reason="a form with a token is wanted")
-        fields, visitor = parse_qs((await request.read()).decode(errors="replace")), request[VISITOR]
+        fields, visitor = parse_qs((await body_of(request)).decode(errors="replace")), request[VISITOR]
         role = await self._guard.role_of(fields.get("token", [""])[0].strip(), visitor.address)
         log.info("sign-in", role=role, address=visitor.address)
         if role is None:

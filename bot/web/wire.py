@@ -1,5 +1,6 @@
 """What requests say: fields of a JSON or form body, paging, JSON or a page."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from bot.errors import BadValue
 from bot.store.failures import Failing
 from bot.whatsapp import clean
 
+BODY_SECONDS = 10.0  # that a body may take to arrive
 ID = "[0-9]{1,18}"
 USERS_CURSOR, FAILURES_CURSOR = f"(|{ID}|[0-9TZ:.-]{{24}})-{ID}", ID  # as the store's insights make them
 LIMITS = {str(limit): limit for limit in range(1, 501)}
@@ -61,9 +63,18 @@ async def written(request: web.Request) -> tuple[str, str]:
     return clean.text(text).replace("\r\n", "\n").strip(), found.get("key", "")
 
 
+async def body_of(request: web.Request) -> bytes:
+    """Return a body once it is here. Raises HTTPException: 408 when it doesn't arrive in time."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(reason=f"no whole body within {BODY_SECONDS:g} s") from None
+
+
 async def _fields(request: web.Request, *known: str) -> dict[str, Any]:
     """Return the fields of a JSON object or of a form, where `ids` is a list. Raises BadValue for any but `known`."""
-    body = (await request.read()).strip()
+    body = (await body_of(request)).strip()
     # A body of JSON is understood under curl's default content type, too.
     form = request.content_type == "application/x-www-form-urlencoded" and not body.startswith(b"{")
     found: Any = None
@@ -102,7 +113,9 @@ def paging(query: Mapping[str, str], cursor: str, after: str = "after") -> tuple
 def prefers_html(request: web.Request) -> bool:
     """Tell a browser from a program: Accept ranks text/html over application/json."""
     pattern = r"([\w*.+-]+/[\w*.+-]+)(?:[^,]*;\s*q=([01](?:\.[0-9]{0,3})?))?"
-    accepted = re.findall(pattern, request.headers.get("Accept", "").lower(), re.ASCII)
-    ranks = {name: float(quality or 1) for name, quality in accepted}
+    # Each by itself, from its beginning: to search the whole took the square of its length, and strangers send it.
+    accepted = request.headers.get("Accept", "").lower().split(",")
+    found = (re.match(pattern, one.strip(), re.ASCII) for one in accepted)
+    ranks = {one[1]: float(one[2] or 1) for one in found if one}
     anything = ranks.get("*/*", 0.0)
     return ranks.get("text/html", anything) > ranks.get("application/json", anything)

@@ -16,6 +16,7 @@ from bot.bell import Bell
 from bot.clock import Clock
 from bot.config import WhatsApp
 from bot.domain import Appended, Batch
+from bot.metrics import Metrics
 from bot.store.store import Store
 from bot.web.public import public_app
 from bot.web.server import runner
@@ -90,7 +91,7 @@ def _serve(folder: Path, database: Path | None, pipe: Connection) -> None:
 async def _serving(database: Path | None, pipe: Connection) -> None:
     store = await Store.open(database, clock=Clock()) if database else None
     number = WhatsApp(phone_number_id=load.NUMBER, app_secret=SecretStr(load.SECRET))
-    app = public_app(number, store=store or Forgetful(), bell=Bell())
+    app = public_app(number, store=store or Forgetful(), bell=Bell(), metrics=Metrics())
     served = runner(app)
     await served.setup()
     await web.TCPSite(served, "127.0.0.1", 0, backlog=1024).start()

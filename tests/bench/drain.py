@@ -11,6 +11,7 @@ from bot import logs
 from bot.bell import Bell
 from bot.clock import Clock
 from bot.domain import Done, Lease, Outcome, Receipt
+from bot.metrics import Metrics
 from bot.scheduler import Scheduler
 from bot.store.replies import Plan
 from bot.store.store import Store
@@ -104,7 +105,7 @@ async def _drain(path: Path, turn: Turn) -> Drained:
             finished.set_result(None)
         return outcome
 
-    scheduler = Scheduler(store, watched, Bell(), Clock(), CONCURRENCY)
+    scheduler = Scheduler(store, watched, Bell(), Clock(), CONCURRENCY, Metrics())
     began, busy = time.perf_counter(), time.process_time()
     scheduler.start()
     await finished

@@ -10,10 +10,15 @@ from pathlib import Path
 from aiohttp import web
 from pydantic import SecretStr
 
+from bot.bell import Bell
 from bot.clock import Clock
-from bot.config import WhatsApp
+from bot.config import OpenAI, WhatsApp
+from bot.config.settings import Admin
 from bot.domain import Batch, Identity, Inbound
+from bot.metrics import Metrics
 from bot.store.store import Store
+from bot.web.admin import admin_app
+from bot.web.guard import Guard
 from bot.web.server import runner
 
 APP_SECRET = "test_app_secret"
@@ -47,6 +52,25 @@ async def a_store(folder: Path, **limits: object) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+def a_window(
+    store: Store,
+    *,
+    guard: Guard | None = None,
+    bell: Bell | None = None,
+    reasons: dict[str, str] | None = None,
+    metrics: Metrics | None = None,
+) -> web.Application:
+    """Make the app of an admin listener, on loopback where no guard is given."""
+    return admin_app(
+        store=store,
+        bell=bell or Bell(),
+        reasons={} if reasons is None else reasons,
+        guard=guard or Guard(Admin(), "key"),
+        openai=OpenAI(),
+        metrics=metrics or Metrics(),
+    )
 
 
 @dataclass(frozen=True, slots=True)

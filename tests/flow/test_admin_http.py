@@ -18,10 +18,9 @@ from bot.bell import Bell
 from bot.config import settings
 from bot.domain import Done, Operator
 from bot.store.store import Store
-from bot.web.admin import admin_app
 from bot.web.guard import Guard
 from tests.flow import described
-from tests.flow.listeners import Reply, a_store, exchange, request, serving
+from tests.flow.listeners import Reply, a_store, a_window, exchange, request, serving
 from tests.flow.people import fail, lease, refuse, wait
 
 ANA, BEA = "5215512345678", "5215587654321"
@@ -74,7 +73,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """An admin listener on loopback, without a token, over a new store."""
     bell, reasons = Bell(), dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=bell, reasons=reasons, guard=Guard(settings.Admin(), "key"))
+        app = a_window(store, bell=bell, reasons=reasons)
         async with serving(app) as port:
             yield Admin(store, port, bell, reasons, tmp_path / "bot.db")
 
@@ -597,7 +596,7 @@ async def test_an_exposed_listener_asks_for_the_token(tmp_path: Path) -> None:
     """401 with a challenge that programs understand; with the token everything is served."""
     guard = Guard(settings.Admin(token=SecretStr("s3cret"), allowed_hosts=("bot.example.com",)), "key")
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), reasons={}, guard=guard)
+        app = a_window(store, guard=guard)
         async with serving(app) as port:
             refused = await exchange(port, request("GET", "/queue-stats", Host="bot.example.com"))
             assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Beare")

@@ -16,6 +16,7 @@ from bot.check import Finding, check_model, check_online, check_public
 from bot.cli import main
 from bot.config import Config, OpenAI, WhatsApp
 from bot.emulator import Emulator
+from bot.metrics import Metrics
 from bot.web.public import public_app
 from tests.flow.listeners import VERIFY_TOKEN, a_number, a_store, serving
 
@@ -216,7 +217,7 @@ async def public_finding(address: str, *, seconds: float = 10) -> tuple[bool | N
 async def a_bot(folder: Path, verify_token: str = VERIFY_TOKEN) -> AsyncIterator[str]:
     """Serve the daemon's public side; give its address."""
     async with a_store(folder) as store:
-        app = public_app(a_number(verify_token=verify_token), store=store, bell=Bell())
+        app = public_app(a_number(verify_token=verify_token), store=store, bell=Bell(), metrics=Metrics())
         async with serving(app) as port:
             yield f"http://127.0.0.1:{port}"
 

@@ -17,13 +17,11 @@ from aiohttp import web
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from bot.bell import Bell
 from bot.config.settings import Admin
 from bot.store.replies import Plan
 from bot.store.store import Store
-from bot.web.admin import admin_app
 from bot.web.guard import SESSION, WRONG_TOKENS, Guard
-from tests.flow.listeners import Reply, a_store, exchange, request, serving
+from tests.flow.listeners import Reply, a_store, a_window, exchange, request, serving
 from tests.flow.people import fail, lease, wait
 
 TOKEN, READ = "s3cret-token", "read-token"
@@ -80,7 +78,7 @@ async def a_site(folder: Path, **keys: Any) -> AsyncIterator[Site]:
     ours = {"allowed_hosts": (HOST,), "trusted_proxies": ("127.0.0.1",), "token": SecretStr(TOKEN)}
     admin = Admin(**(ours | {"read_token": SecretStr(READ)} | keys))
     async with a_store(folder, discreet=admin.privacy == "masked") as store:
-        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(admin, "key"))
+        app = a_window(store, guard=Guard(admin, "key"))
         async with serving(app) as port:
             yield Site(store, app, port, folder / "bot.db")
 
@@ -242,6 +240,20 @@ async def test_headers_that_are_no_text_are_refused_like_any_wrong_token(site: S
 
 
 # -- readers
+
+
+@pytest.mark.parametrize("path", ["/signin", "/api/failures/retry", f"/api/users/{ANA}/reply", "/api/resume"])
+async def test_a_body_that_does_not_arrive_is_not_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """408, also for a stranger's: they hold no connection for as long as they like."""
+    monkeypatch.setattr("bot.web.wire.BODY_SECONDS", 0.1)
+    await wait(site.store, ANA, "hola")
+    way = {"Host": HOST, "Authorization": f"Bearer {TOKEN}", "Content_Length": "20"}
+    async with asyncio.timeout(5):
+        reply = await exchange(site.port, request("POST", path, b"half of", **way))
+    assert reply.status == 408
+    assert "0.1 s" in reply.body
 
 
 async def test_a_reader_looks_at_everything_and_no_button_is_drawn(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,18 +13,16 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from structlog.testing import capture_logs
 
-from bot.bell import Bell
-from bot.config import settings
 from bot.errors import NotFound, StoreUnavailable
 from bot.store.store import Store
-from bot.web.admin import admin_app
-from bot.web.guard import VISITOR, Guard, Visitor
+from bot.web.guard import VISITOR, Visitor
 from bot.web.live import Live
 from bot.web.page import PARTS
 from bot.web.server import runner
 from tests.flow.conftest import World
-from tests.flow.listeners import a_store, exchange, request
+from tests.flow.listeners import a_store, a_window, exchange, request
 from tests.flow.people import fail, wait
 
 ANA, BEA = "5215512345678", "5215587654321"
@@ -130,7 +129,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """Serve the real pages of a new store."""
     reasons = dict[str, str]()
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(settings.Admin(), "key"))
+        app = a_window(store, reasons=reasons)
         async with serving(app) as port:
             yield Admin(store, port, reasons)
 
@@ -205,6 +204,8 @@ class Pages:
         self.store, self.drawn = store, list[str]()
         self.shown: dict[str, dict[str, str]] = {"/": {"a": "1", "b": "1"}, "/other": {"a": "other"}}
         self.broken: dict[str, Exception] = {}
+        self.may_draw, self.together, self.most_together = asyncio.Event(), 0, 0
+        self.may_draw.set()
         self.visitors = [Visitor("admin", "127.0.0.1")]  # of the next requests; the last one stays
         self.app = web.Application(middlewares=[self._admit])
         self.live = Live(store, {}, self.parts)
@@ -218,6 +219,11 @@ class Pages:
     async def parts(self, path: str, _: Mapping[str, str], visitor: Visitor) -> dict[str, str]:
         """Draw a page."""
         self.drawn.append(path)
+        self.together += 1
+        self.most_together = max(self.together, self.most_together)
+        await asyncio.sleep(0)
+        await self.may_draw.wait()
+        self.together -= 1
         if path in self.broken:
             raise self.broken[path]
         return dict(self.shown[path]) if visitor.role == "admin" else {"a": f"{visitor} may see no more"}
@@ -253,6 +259,21 @@ async def test_a_page_is_drawn_once_for_all_who_watch_it(opened: OpenPage, pages
         assert len(pages.drawn) <= 3  # a round may have been under way
         other = await opened(port, "/other")
         assert await other.event() == {"a": "other"}
+
+
+async def test_pages_are_drawn_one_after_the_other(opened: OpenPage, pages: Pages) -> None:
+    """Many open pages are many looks, not one as long as all of them together."""
+    pages.shown |= {f"/{n}": {"a": "1"} for n in range(5)}
+    async with serving(pages.app) as port:
+        watchers = [await opened(port, f"/{n}") for n in range(5)]
+        for watcher in watchers:
+            await watcher.event()
+        pages.most_together = 0
+        for n in range(5):
+            pages.shown[f"/{n}"] = {"a": "2"}
+        await pages.show("/")
+        assert [await watcher.event() for watcher in watchers] == [{"a": "2"}] * 5
+        assert pages.most_together == 1
 
 
 async def test_who_may_see_less_is_sent_less(opened: OpenPage, pages: Pages) -> None:
@@ -324,6 +345,24 @@ async def test_more_pages_than_can_be_kept_live_are_refused(
         await eventually(lambda: statuses and statuses[-1] != 503, again)
 
 
+async def test_pages_that_are_opened_together_count_as_well(
+    opened: OpenPage, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are still drawn for the first time take their place; one that can't be drawn gives it back."""
+    monkeypatch.setattr("bot.web.live.MOST_WATCHERS", 3)
+    pages.may_draw.clear()
+    async with serving(pages.app) as port:
+        asking = [asyncio.create_task(exchange(port, request("GET", "/events?view=/unknown"))) for _ in range(7)]
+        refused = [(await next_one).status for next_one in itertools.islice(asyncio.as_completed(asking), 4)]
+        assert refused == [503] * 4
+        pages.may_draw.set()
+        statuses = sorted([(await each).status for each in asking])
+        assert statuses == [500] * 3 + [503] * 4
+        assert pages.live._watchers == []
+        watcher = await opened(port)
+        assert await watcher.event() == {"a": "1", "b": "1"}
+
+
 async def test_pages_that_nobody_watches_are_not_drawn(opened: OpenPage, pages: Pages) -> None:
     """Nor kept: who closes a page is forgotten, whatever was written since."""
     async with serving(pages.app) as port:
@@ -352,6 +391,20 @@ async def test_a_page_that_cannot_be_drawn_stays_as_it_was(opened: OpenPage, pag
         pages.broken.clear()
         await pages.show("/", a="3")
         assert await page.event() == {"a": "3"}
+
+
+async def test_drawing_that_breaks_is_told_at_once(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages would stand still, and the log say nothing until the daemon ends."""
+
+    async def broken() -> int:
+        raise LookupError("of its own")
+
+    monkeypatch.setattr(pages.store.insights, "changes", broken)
+    with capture_logs() as lines:
+        async with serving(pages.app) as port:
+            asking = asyncio.create_task(exchange(port, request("GET", "/events?view=/")))
+            await eventually(lambda: [line for line in lines if line["event"] == "a side task broke"])
+        asking.cancel()
 
 
 async def test_a_page_never_falls_back_to_how_it_was(opened: OpenPage, pages: Pages, monkeypatch: Any) -> None:

@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.bell import Bell
 from bot.config.settings import Admin
 from bot.emulator import Fault, StatusPlan
 from bot.errors import StoreUnavailable
 from bot.metrics import Metrics
 from bot.web import scrape
-from bot.web.admin import admin_app
 from bot.web.guard import Guard
 from tests.flow.conftest import World
-from tests.flow.listeners import Reply, a_store, exchange, request, serving
+from tests.flow.listeners import Reply, a_store, a_window, exchange, request, serving
 from tests.flow.people import wait
 from tests.scraping import counted, samples
 
@@ -123,7 +121,7 @@ async def test_a_store_that_cant_be_read_leaves_what_the_process_knows(
     metrics, store, guard = Metrics(), Unreadable(hangs=hangs), Guard(Admin(), "key")
     metrics.figures = {"queue_users": 3}
     metrics.count("webhooks", "503")
-    async with serving(admin_app(store=store, bell=Bell(), reasons={}, guard=guard, metrics=metrics)) as port:
+    async with serving(a_window(store, guard=guard, metrics=metrics)) as port:
         reply = await exchange(port, request("GET", "/metrics"))
     told = samples(reply.body)
     assert (reply.status, told['bot_webhooks_total{code="503"}']) == (200, 1)
@@ -136,7 +134,7 @@ async def test_the_daemon_tells_why_it_is_not_ready_by_a_zero_while_it_starts(tm
     """As /readyz does: the process has reasons of its own."""
     reasons = {"start": "starting"}
     async with a_store(tmp_path) as store:
-        app = admin_app(store=store, bell=Bell(), reasons=reasons, guard=Guard(Admin(), "key"))
+        app = a_window(store, reasons=reasons)
         async with serving(app) as port:
             assert samples((await exchange(port, request("GET", "/metrics"))).body)["bot_ready"] == 0
             reasons.clear()
@@ -147,7 +145,7 @@ async def test_accept_chooses_the_format_and_both_say_the_same(tmp_path: Path) -
     """Prometheus' text for who asks for nothing; OpenMetrics, with its end marked, for who does."""
     async with a_store(tmp_path) as store:
         await wait(store, "34600111222", "hello")
-        app = admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(Admin(), "key"))
+        app = a_window(store)
         async with serving(app) as port:
             plain = await exchange(port, request("GET", "/metrics"))
             openly = await exchange(port, request("GET", "/metrics", Accept=OPENMETRICS))
@@ -165,10 +163,7 @@ async def test_the_guard_stands_before_it(tmp_path: Path) -> None:
     guard = Guard(
         Admin(allowed_hosts=("bot.example.com",), token=SecretStr("secret"), read_token=SecretStr("for-reading")), "key"
     )
-    async with (
-        a_store(tmp_path) as store,
-        serving(admin_app(store=store, bell=Bell(), reasons={}, guard=guard)) as port,
-    ):
+    async with a_store(tmp_path) as store, serving(a_window(store, guard=guard)) as port:
 
         async def get(**headers: str) -> Reply:
             return await exchange(port, request("GET", "/metrics", Host="bot.example.com", **headers))

@@ -13,15 +13,11 @@ from aiohttp import web
 from hypothesis import Phase, settings
 from schemathesis.checks import not_a_server_error
 
-from bot.bell import Bell
-from bot.config.settings import Admin
 from bot.domain import Operator
 from bot.store.store import Store
-from bot.web.admin import admin_app
 from bot.web.api import OPENAPI
-from bot.web.guard import Guard
 from tests.flow.described import operations
-from tests.flow.listeners import a_store, serving
+from tests.flow.listeners import a_store, a_window, serving
 from tests.flow.people import fail, lease, refuse, wait
 
 VERBS = ("pause", "resume", "clear")
@@ -33,7 +29,7 @@ API = schemathesis.openapi.from_path(OPENAPI)
 
 def app_on(store: Store) -> web.Application:
     """Build the app on loopback, without a token."""
-    return admin_app(store=store, bell=Bell(), reasons={}, guard=Guard(Admin(), "key"))
+    return a_window(store)
 
 
 async def test_the_document_describes_every_route_and_no_other(tmp_path: Path) -> None:

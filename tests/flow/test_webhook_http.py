@@ -16,6 +16,7 @@ from bot.bell import Bell
 from bot.domain import Appended, Batch
 from bot.emulator.payloads import encode, sign, text_message, webhook
 from bot.errors import StoreFull, StoreUnavailable
+from bot.metrics import Metrics
 from bot.store.store import Store
 from bot.web.public import MOST_BYTES, public_app
 from tests.flow.listeners import APP_SECRET, a_number, a_store, exchange, read_reply, request, serving
@@ -23,7 +24,7 @@ from tests.flow.listeners import APP_SECRET, a_number, a_store, exchange, read_r
 
 def build(store: Any, bell: Bell | None = None, *, body_seconds: float = 10.0) -> aiohttp.web.Application:
     """Build the public app over a store."""
-    return public_app(a_number(), store=store, bell=bell or Bell(), body_seconds=body_seconds)
+    return public_app(a_number(), store=store, bell=bell or Bell(), metrics=Metrics(), body_seconds=body_seconds)
 
 
 def signed(body: bytes, **headers: str) -> bytes:
@@ -194,7 +195,7 @@ async def test_the_subscription_check(query: str, status: int, body: str) -> Non
 
 async def test_without_a_verify_token_nobody_subscribes() -> None:
     """An empty token must not fit an empty configuration."""
-    app = public_app(a_number(verify_token=""), store=Stub(), bell=Bell())
+    app = public_app(a_number(verify_token=""), store=Stub(), bell=Bell(), metrics=Metrics())
     async with serving(app) as port:
         reply = await exchange(port, request("GET", "/webhook?hub.mode=subscribe&hub.verify_token=&hub.challenge=1"))
     assert reply.status == 403

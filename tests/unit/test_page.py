@@ -12,7 +12,7 @@ from bot.domain import Batch, Done, Identity, Inbound, Operator, Released
 from bot.store.failures import Failing
 from bot.store.replies import Plan
 from bot.web.guard import Visitor
-from bot.web.page import PARTS, TEMPLATES
+from bot.web.page import PARTS, TEMPLATES, _templates
 from bot.web.wire import prefers_html
 from tests.flow.listeners import NUMBER, a_store
 from tests.flow.people import fail, lease, refuse, wait
@@ -39,6 +39,23 @@ async def test_an_empty_queue_says_so(page: Drawn) -> None:
     ):
         assert words in html
     assert "<table" not in html
+
+
+async def test_no_look_waits_for_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are compiled before the first look, and looking again at their files would hold up the whole daemon."""
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    async with a_store(tmp_path) as store:
+        await wait(store, ANA, "hola")
+        _templates.cache_clear()
+        page = Drawn(store)
+        monkeypatch.setattr("jinja2.Environment.compile", never)
+        monkeypatch.setattr("os.path.getmtime", never)
+        await page.status()
+        await page.user()
+        page.error("no")
 
 
 async def test_the_headline_tells_why_nothing_is_answered(page: Drawn) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.bell import Bell
 from bot.domain import Done, Lease, Message, Outcome, Released
+from bot.metrics import Metrics
 from bot.scheduler import Scheduler
 from tests.clock import START, FakeClock
 
@@ -46,7 +47,7 @@ async def ended(store: Any, turns: list[Lease]) -> None:
         turns.append(lease)
         return Done()
 
-    scheduler = Scheduler(store, turn, Bell(), FakeClock(), 1)
+    scheduler = Scheduler(store, turn, Bell(), FakeClock(), 1, Metrics())
     scheduler.start()
     await store.reached.wait()
     draining = asyncio.create_task(scheduler.drain(5))

@@ -151,8 +151,9 @@ async def test_a_cancelled_caller_changes_nothing_for_the_others(database: Datab
 
 async def test_a_reader_cant_write(database: Database, path: Path) -> None:
     """Whatever a query says."""
-    with pytest.raises(StoreUnavailable, match="readonly"):
-        await database.read(insert(1))
+    for read in (database.read, database.look):
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            await read(insert(1))
     assert stored(path) == []
 
 
@@ -162,6 +163,35 @@ async def test_a_reader_sees_what_was_told(database: Database) -> None:
     assert await database.read(lambda db: db.execute("SELECT count(*) FROM n").fetchone()[0]) == 1
     await database.write(insert(2))
     assert await database.read(lambda db: db.execute("SELECT count(*) FROM n").fetchone()[0]) == 2
+
+
+async def test_a_look_that_takes_long_holds_up_no_read(database: Database) -> None:
+    """Nor a write; what people look at next waits for it."""
+    gate = Gate()
+    look = asyncio.create_task(database.look(gate))
+    await asyncio.to_thread(gate.entered.wait, 5)
+    next_look = asyncio.create_task(database.look(lambda db: db.execute("SELECT count(*) FROM n").fetchone()[0]))
+    async with asyncio.timeout(4):
+        await database.write(insert(1))
+        assert await database.read(lambda db: db.execute("SELECT count(*) FROM n").fetchone()[0]) == 1
+    assert not look.done()
+    assert not next_look.done()
+    gate.leave.set()
+    await look
+    assert await next_look == 1
+
+
+async def test_closing_waits_for_a_look_that_is_under_way(database: Database) -> None:
+    """Who looks is answered, and no thread is left behind."""
+    gate = Gate()
+    look = asyncio.create_task(database.look(gate))
+    await asyncio.to_thread(gate.entered.wait, 5)
+    closing_task = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    gate.leave.set()
+    await asyncio.gather(look, closing_task)
+    with pytest.raises(StoreUnavailable, match="closing"):
+        await database.look(gate)
 
 
 async def test_closing_stores_what_was_handed_over(database: Database, path: Path) -> None:
@@ -183,13 +213,13 @@ async def test_closing_stores_what_was_handed_over(database: Database, path: Pat
 
 
 async def test_durability_is_what_was_promised(database: Database) -> None:
-    """WAL with FULL, foreign keys, no files for what one statement may take back; the reader is for reading."""
+    """WAL with FULL, foreign keys, no files for what one statement may take back; the readers are for reading."""
 
     def pragmas(db: sqlite3.Connection) -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys", "temp_store", "query_only")
         return [db.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
-    assert await database.read(pragmas) == ["wal", 2, 1, 2, 1]
+    assert await database.read(pragmas) == await database.look(pragmas) == ["wal", 2, 1, 2, 1]
     assert database._writer._conn is not None
     assert await database._writer._execute(pragmas, database._writer._conn) == ["wal", 2, 1, 2, 0]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -119,6 +120,40 @@ async def test_a_look_sees_one_moment(desk: Desk, path: Path) -> None:
 
     assert await desk.store.insights._query(look) == (2, 2)
     assert await desk.depth() == 0
+
+
+async def test_a_look_that_is_held_up_holds_up_no_turn(desk: Desk) -> None:
+    """However much is asked for by people who look: a message is answered from claim to end meanwhile."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def look(*_: object) -> bool:
+        entered.set()
+        return leave.wait(5)
+
+    await desk.say(ANA, "a")
+    looking = asyncio.create_task(desk.store.insights._query(look))
+    await asyncio.to_thread(entered.wait, 5)
+    async with asyncio.timeout(4):
+        lease = await desk.lease()
+        assert [said.text for said in (await desk.store.standing(lease.messages[0].id, 20, 24_000)).history] == []
+        assert await desk.store.letters(10) == []
+        await desk.store.settle(lease, Done(), claim=False)
+    assert not looking.done()
+    leave.set()
+    assert await looking
+
+
+async def test_changes_are_told_of_whoever_wrote(desk: Desk, path: Path) -> None:
+    """The daemon or a hand, seen from the connection that looks; a read of ours is none."""
+    seen = [await desk.store.insights.changes()]
+    await desk.store.insights.queue_stats()
+    assert await desk.store.insights.changes() == seen[-1]
+    await desk.say(ANA, "a")
+    seen.append(await desk.store.insights.changes())
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE users SET name = 'Ana'")
+    seen.append(await desk.store.insights.changes())
+    assert len(set(seen)) == 3
 
 
 async def test_who_reads_long_delays_no_writer(desk: Desk, path: Path) -> None:

@@ -115,7 +115,7 @@ async def everything(desk: Desk) -> None:
 async def statements(desk: Desk) -> list[str]:
     """Return every statement that they ran, with its values in place; what triggers run is told as a comment."""
     seen: dict[str, None] = {}
-    for connection in (desk.store._db._writer, desk.store._db._reader):
+    for connection in (desk.store._db._writer, desk.store._db._reader, desk.store._db._looker):
         await connection.set_trace_callback(lambda text: seen.setdefault(text.strip()))
     await everything(desk)
     return [text for text in seen if re.match("SELECT|UPDATE|DELETE|INSERT|WITH", text)]

@@ -36,7 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 
 class Meter:
-    """Count the steps of both connections."""
+    """Count the steps of all connections."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -62,7 +62,7 @@ async def measured(original: Path, folder: Path, clock: FakeClock) -> Measured:
     shutil.copy(original, path)
     store = await Store.open(path, clock=clock, budget=Budget(1000.0, 1.0, 1.0))
     meter = Meter()
-    for connection in (store._db._writer, store._db._reader):
+    for connection in (store._db._writer, store._db._reader, store._db._looker):
         await connection.set_progress_handler(meter, GRAIN)
     return Measured(Desk(store, clock), int(path.stem), meter)
 
