@@ -1,5 +1,6 @@
 """What the commands that look print, for people and with --json, and what the ones that act say in JSON."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot.cli import main
+from bot.clock import Clock, stamp
 from bot.domain import AccountWarning, Answer, Batch, Operator
 from bot.store.replies import Plan
 from bot.store.store import Store
@@ -27,8 +29,18 @@ async def _day(store: Store) -> None:
     answer = Answer(("¡Hola!",), 12, 3, "req_1")
     await store.plan(Plan(taken, "answer", ["¡Hola!"], answer=answer, duration_ms=850))
     await fail(store, BEA, "late question", "the model broke", name="Bea")
+    await _next_millisecond()
     await store.pause(await store.insights.find_user(BEA), who=Operator("page", "192.0.2.7"))
+    await _next_millisecond()
     await wait(store, ANA, "¿y mañana?")
+
+
+async def _next_millisecond() -> None:
+    """What happened in the same one has no order between its tables."""
+    clock = Clock()
+    now = stamp(clock.now())
+    while stamp(clock.now()) == now:
+        await asyncio.sleep(0)
 
 
 def as_json(folder: Path, *arguments: str) -> Any:  # noqa: F811
