@@ -1,14 +1,19 @@
-"""Keep the developer's own settings out of the tests, and each test's logging out of the next."""
+"""A daemon before an emulator, the developer's own settings kept out of it, and each test's logging out of the next."""
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 # What helpers assert is shown as what tests do; here, as it has to come before the first test that imports one.
 pytest.register_assert_rewrite(*(f"tests.{room}" for room in ("browser", "flow", "process", "soak", "store", "unit")))
+
+from bot.emulator import Emulator  # noqa: E402
+from tests.process import rig  # noqa: E402
+from tests.process.harness import Bot  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +34,17 @@ def _logging_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+async def emu() -> AsyncIterator[Emulator]:
+    """Run the emulator."""
+    async with rig.emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def bot(tmp_path: Path, emu: Emulator) -> AsyncIterator[Bot]:
+    """Give a configured bot that is not started, and that the emulator posts its webhooks to."""
+    async with rig.configured(tmp_path / "bot", emu) as made:
+        yield made

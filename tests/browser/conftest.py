@@ -3,14 +3,12 @@
 import os
 import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, async_playwright
 
 from bot.emulator import Emulator
 from tests.browser.afternoon import fill
-from tests.process import rig
 from tests.process.harness import Bot
 
 MISSING = "Chromium is missing: make browser-deps (as root: apt-get install chromium)"
@@ -38,20 +36,6 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         started = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield started
         await started.close()
-
-
-@pytest.fixture
-async def emu() -> AsyncIterator[Emulator]:
-    """Run the emulator."""
-    async with rig.emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def bot(tmp_path: Path, emu: Emulator) -> AsyncIterator[Bot]:
-    """Give a configured bot that is not started."""
-    async with rig.configured(tmp_path / "bot", emu) as made:
-        yield made
 
 
 @pytest.fixture
