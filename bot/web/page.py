@@ -52,7 +52,6 @@ class Page:
         self, store: Store, reasons: dict[str, str], asked: Callable[[web.Request], Awaitable[dict[str, Any]]]
     ) -> None:
         self._store, self._insights, self._reasons, self._asked = store, store.insights, reasons, asked
-        self._templates = _templates()
         self._charts: tuple[Any, Markup] = (None, Markup())  # as last drawn
 
     def routes(self) -> list[web.RouteDef]:
@@ -103,12 +102,14 @@ class Page:
         # Charts take longest, change once a minute, and nothing in them depends on who looks.
         if name == "charts" and self._charts[0] == values["trends"]:
             return self._charts[1]
-        drawn = Markup(self._templates.get_template(f"parts/{name}.html").render(values))
+        drawn = Markup(_templates().get_template(f"parts/{name}.html").render(values))
         self._charts = (values["trends"], drawn) if name == "charts" else self._charts
         return drawn
 
     async def _values(self, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """Return the template of a page and what it shows."""
+        if not _templates.cache_info().currsize:
+            await asyncio.to_thread(_templates)
         if found := re.fullmatch("/users/([^/]+)", path):
             return "user.html", await self._insights.user(found[1])
         if path != "/":
@@ -157,13 +158,13 @@ class Page:
     def draw(self, name: str, visitor: Visitor, status: int = 200, **values: Any) -> web.Response:
         """Draw a template for somebody, what is hidden masked; `error.html` wants a `reason`."""
         known = {"acts": visitor.role == "admin", "visitor": visitor, "here": "", "status": status}
-        text = self._templates.get_template(name).render(known | privacy.shown(visitor, values))
+        text = _templates().get_template(name).render(known | privacy.shown(visitor, values))
         return web.Response(status=status, text=text, content_type="text/html")
 
 
 @cache
 def _templates() -> jinja2.Environment:
-    """Return the templates, all compiled: the first look would wait 0.1 s for that, and everybody else with it."""
+    """Return the templates, all compiled, which takes 0.2 s: not at each start, and where one can wait in a thread."""
     loader, strict = jinja2.FileSystemLoader(TEMPLATES), jinja2.StrictUndefined
     templates = jinja2.Environment(loader=loader, autoescape=True, auto_reload=False, undefined=strict)
     templates.globals |= {"version": __version__, "new_key": partial(token_hex, 12)}

@@ -1,9 +1,12 @@
 """The status page: honest in each state, escaped, complete without JavaScript."""
 
 import re
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
@@ -41,8 +44,13 @@ async def test_an_empty_queue_says_so(page: Drawn) -> None:
     assert "<table" not in html
 
 
-async def test_no_look_waits_for_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are compiled before the first look, and looking again at their files would hold up the whole daemon."""
+async def test_templates_hold_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look has them compiled beside the event loop, and no further one looks at their files again."""
+    compile_ = jinja2.Environment.compile
+
+    def beside(*arguments: Any, **keywords: Any) -> Any:
+        assert threading.current_thread() is not threading.main_thread()
+        return compile_(*arguments, **keywords)
 
     def never(*_: object) -> None:
         raise AssertionError
@@ -51,7 +59,8 @@ async def test_no_look_waits_for_templates(tmp_path: Path, monkeypatch: pytest.M
         await wait(store, ANA, "hola")
         _templates.cache_clear()
         page = Drawn(store)
-        monkeypatch.setattr("jinja2.Environment.compile", never)
+        monkeypatch.setattr("jinja2.Environment.compile", beside)
+        await page.status()
         monkeypatch.setattr("os.path.getmtime", never)
         await page.status()
         await page.user()
