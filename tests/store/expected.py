@@ -102,8 +102,7 @@ class Expected:
         ready = []
         for who in self.people:
             line = self.line(who)
-            joining = who.becomes or any(other.becomes is who for other in self.people)
-            if line and line[0].state == "pending" and not (who.paused or joining):
+            if line and line[0].state == "pending" and not (who.paused or self.joining(who)):
                 head = line[0]
                 ready.append((max(head.arrived, head.due, who.served), who.number, head))
         ready.sort(key=lambda entry: entry[:2])
@@ -227,10 +226,10 @@ class Expected:
         self.letters += [Written(body, who, now) for body in bodies]
 
     def letters_due(self, now: datetime) -> list[Written]:
-        """The oldest of each person's that wait, whoever has waited longest first."""
+        """The oldest of each person's that wait, whoever has waited longest first; who is about to be one has none."""
         heads: dict[Person, Written] = {}
         for one in self.letters:
-            if one.waits:
+            if one.waits and not self.joining(one.who):
                 heads.setdefault(one.who, one)
         return sorted((one for one in heads.values() if one.since <= now), key=lambda one: one.since)
 
@@ -316,6 +315,10 @@ class Expected:
         if loser is not winner:
             loser.becomes = winner
         self.join()
+
+    def joining(self, who: Person) -> bool:
+        """Whether somebody is about to become one with another."""
+        return who.becomes is not None or any(other.becomes is who for other in self.people)
 
     def join(self) -> None:
         """Make those one who can be."""

@@ -211,5 +211,8 @@ class QueueMachine(Webhooks, Turns, Owner, RuleBasedStateMachine):
                 assert outcome is not None
                 await self.desk.settle(lease, outcome)
             if await self.desk.depth() == 0:
+                for said in self.expected.said:
+                    said.state = "done"
+                self.expected.join()
                 return await self.post_all()
         raise AssertionError("a line stands still")
