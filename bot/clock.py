@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from calendar import month_abbr
+from contextlib import suppress
 from datetime import UTC, datetime
 
 
@@ -35,6 +36,13 @@ def parse_stamp(text: str) -> datetime:
     """Read a time that `stamp` (or a person with the sqlite3 CLI) wrote. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """Read a time as parse_stamp does; None for none, and for nonsense that a hand wrote, which must hold up nobody."""
+    with suppress(TypeError, ValueError):
+        return parse_stamp(text)  # type: ignore[arg-type]
+    return None
 
 
 def ms_since(began: float) -> int:

@@ -3,7 +3,6 @@
 ALTER TABLE audit ADD COLUMN address TEXT /* from where: the client's address; NULL: a terminal here. Actions are also reply, reveal */;
 
 ALTER TABLE control ADD COLUMN signing_key TEXT /* of sign-in cookies, together with the token: who guesses tokens can't try them at home */;
-UPDATE control SET signing_key = lower(hex(randomblob(32)));
 
 -- A day that no month has would be read by nobody.
 CREATE TRIGGER outbox_guard_wait BEFORE UPDATE OF not_before_at ON outbox

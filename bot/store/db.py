@@ -6,7 +6,6 @@ import math
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ import aiosqlite
 import structlog
 
 from bot.errors import StoreUnavailable
+from bot.store.batch import Job, each, run_batch
 from bot.store.damage import Broken, missed, open_files, touch, unavailable
 
 log = structlog.get_logger(__name__)
@@ -27,19 +27,6 @@ BUSY_MS = 250  # how long one try waits for another process's write lock; the ba
 STORE_AGAIN_SECONDS = 1.0
 CLOSING_PATIENCE_SECONDS = 2.0
 LOCKED = "another program holds the file's write lock"
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    bulk: Callable[[sqlite3.Connection, list[Any]], Sequence[Any]]
-    argument: Any
-    done: asyncio.Future[Any]
-    give_up_at: float
-    outcome: tuple[bool, Any] = field(default=(False, None))
-
-
-class _Busy(Exception):
-    """Another process holds the write lock; nothing was begun."""
 
 
 class Database:
@@ -79,7 +66,7 @@ class Database:
         Raises StoreUnavailable when the file can't be written (or stays locked for `give_up_seconds`), and whatever
         `work` raises; nothing of it is stored then. A cancelled caller's work may still be stored.
         """
-        return await self.write_together(_each, work, give_up_seconds=give_up_seconds)
+        return await self.write_together(each, work, give_up_seconds=give_up_seconds)
 
     async def write_together(self, bulk: Bulk[A, T], argument: A, *, give_up_seconds: float = math.inf) -> T:
         """Do as `write` does with one call of `bulk` for all arguments that gathered; one result for each.
@@ -90,7 +77,7 @@ class Database:
 
     async def keep(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` as `write` does, again and again until it is stored: for what happened outside already."""
-        return await self.keep_together(_each, work)
+        return await self.keep_together(each, work)
 
     async def keep_together(self, bulk: Bulk[A, T], argument: A) -> T:
         """Do as `keep` does with one call of `bulk` for all arguments that gathered."""
@@ -104,7 +91,7 @@ class Database:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the reading connection (it can't write), all at one moment. Raises StoreUnavailable."""
-        return await self.read_together(_each, work)
+        return await self.read_together(each, work)
 
     async def read_together(self, bulk: Bulk[A, T], argument: A) -> T:
         """Do as `read` does with one call of `bulk` for all arguments that gathered."""
@@ -112,10 +99,12 @@ class Database:
 
     async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do as `read` does on a connection for what people look at: however long it takes, no turn's read waits."""
-        return await self._looks.add(_each, work, math.inf)
+        return await self._looks.add(each, work, math.inf)
 
     async def close(self) -> None:
         """Store what was handed over (a file that is locked gets a little time), then close all connections."""
+        with contextlib.suppress(ValueError):  # where it is closed already
+            await self._looker.interrupt()  # however long a look takes, nobody waits for it any more
         for lane in (self._writes, self._reads, self._looks):
             await lane.close()
         for connection in (self._looker, self._reader, self._writer):
@@ -129,7 +118,7 @@ class _Lane:
         self._connection, self._verb, self._path, self._broken = connection, verb, path, broken
         self._begin, self._halve_after = ("BEGIN IMMEDIATE", IDLE_SECONDS) if verb == "write" else ("BEGIN", math.inf)
         self._files = open_files(path)
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._wake = asyncio.Event()
         self._closes_at = math.inf
         self._task = asyncio.create_task(self._loop(), name=f"store-{verb}")
@@ -144,7 +133,7 @@ class _Lane:
         if self.closing or self._broken.done():
             done.set_exception(StoreUnavailable(self.trouble or "the store is closing"))
             return done
-        self._jobs.append(_Job(bulk, argument, done, loop.time() + give_up_seconds))
+        self._jobs.append(Job(bulk, argument, done, loop.time() + give_up_seconds))
         self._wake.set()
         return done
 
@@ -166,10 +155,10 @@ class _Lane:
                 batch = [self._jobs.popleft() for _ in range(-(-len(self._jobs) // (1 + halve)))]
                 halve, began = False, now()
                 if self.trouble and self._verb == "write":
-                    batch.append(_Job(_each, touch, asyncio.Future(), 0.0))
+                    batch.append(Job(each, touch, asyncio.Future(), 0.0))
                     batch[-1].done.cancel()  # nobody waits for it
                 try:
-                    waiting = await self._connection._execute(_run_batch, self._connection._conn, batch, self._begin)
+                    waiting = await self._connection._execute(run_batch, self._connection._conn, batch, self._begin)
                     if self._verb == "write" and (gone := missed(self._files)):
                         with contextlib.suppress(sqlite3.Error):  # what only a WAL without a name holds
                             await self._connection.execute_fetchall("PRAGMA wal_checkpoint")
@@ -185,7 +174,7 @@ class _Lane:
             if self.closing:
                 return
 
-    def _still_patient(self, batch: list[_Job]) -> list[_Job]:
+    def _still_patient(self, batch: list[Job]) -> list[Job]:
         now, patient = asyncio.get_running_loop().time(), []
         for job in batch:
             if now >= min(job.give_up_at, self._closes_at):
@@ -194,7 +183,7 @@ class _Lane:
                 patient.append(job)
         return patient
 
-    def _resolve(self, batch: list[_Job], seconds: float) -> None:
+    def _resolve(self, batch: list[Job], seconds: float) -> None:
         if not batch:
             return
         trouble: StoreUnavailable | None = None
@@ -223,58 +212,6 @@ class _Lane:
 def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:
     if not done.done():  # else its caller was cancelled
         (done.set_result if well else done.set_exception)(value)
-
-
-def _each(db: sqlite3.Connection, works: list[Callable[[sqlite3.Connection], T]]) -> list[T]:
-    return [work(db) for work in works]
-
-
-def _run_batch(connection: sqlite3.Connection, batch: list[_Job], begin: str) -> list[_Job]:
-    """Run all jobs in one transaction; where that fails, each in one of its own. In the connection's thread.
-
-    Returns the last jobs of the batch that nothing was decided about, as another process holds the write lock.
-    """
-    try:
-        error = _run_together(connection, batch, begin)
-        if error is None:
-            return []
-    except _Busy:
-        return batch
-    if len(batch) == 1:
-        batch[0].outcome = (False, error)
-        return []
-    for index, job in enumerate(batch):
-        try:
-            error = _run_together(connection, [job], begin)
-        except _Busy:
-            return batch[index:]
-        if error is not None:
-            job.outcome = (False, error)
-    return []
-
-
-def _run_together(connection: sqlite3.Connection, jobs: list[_Job], begin: str) -> Exception | None:
-    try:
-        connection.execute(begin)
-    except sqlite3.Error as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise _Busy from error
-        return error
-    try:
-        together: dict[Any, list[_Job]] = {}
-        for job in jobs:
-            together.setdefault(job.bulk, []).append(job)
-        for bulk, alike in together.items():
-            results = bulk(connection, [job.argument for job in alike])
-            for job, result in zip(alike, results, strict=True):
-                job.outcome = (not isinstance(result, Exception), result)
-        connection.execute("COMMIT")
-    except Exception as error:  # whatever a caller's function raises is handed back to that caller
-        if connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):  # it is rolled back all the same
-                connection.execute("ROLLBACK")
-        return error
-    return None
 
 
 async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connection:

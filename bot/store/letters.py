@@ -18,6 +18,7 @@ SELECT r.user_id, coalesce(u.last_message_at, '') <= :window, {PART_COLUMNS}
   FROM replies r JOIN users u ON u.id = r.user_id
  WHERE r.id IN (SELECT min(id) FROM replies INDEXED BY replies_letters WHERE {_WAITING} GROUP BY user_id)
    AND coalesce(r.not_before_at, '') <= :now
+   AND (r.sending_at IS NULL OR julianday(r.sending_at) IS NOT NULL)  -- nonsense by hand takes nobody's place
    AND u.merging_into IS NULL AND u.id NOT IN (SELECT merging_into FROM users WHERE merging_into IS NOT NULL)
  ORDER BY coalesce(r.not_before_at, r.planned_at), r.id LIMIT :most"""
 # Beside the probes of the turns, not instead: it may be the letter that WhatsApp refuses.

@@ -141,10 +141,13 @@ def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: dateti
     """
     _concerned(db, user_id)
     name = hashlib.sha256(key.encode()).hexdigest()[:24] if key else secrets.token_hex(12)
-    said = "SELECT user_id, body FROM replies WHERE callback_id BETWEEN ? AND ? ORDER BY part"
+    said = """SELECT user_id, body, iif(state = 'failed', error, NULL) FROM replies
+               WHERE callback_id BETWEEN ? AND ? ORDER BY part"""
     if before := db.execute(said, (f"{name}-", f"{name}-~")).fetchall():
-        if before != [(user_id, body) for body in bodies]:
+        if [row[:2] for row in before] != [(user_id, body) for body in bodies]:
             raise WrongState(TAKEN)
+        if error := next(filter(None, (row[2] for row in before)), None):
+            raise WrongState(f"this reply failed: {error}. To write it again, give it another key")
         return len(before)
     values = {"user": user_id, "bodies": json.dumps(bodies), "now": stamp(now), "window": stamp(now - WINDOW)}
     planned = db.execute(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Literal
 
-from bot.clock import parse_stamp, stamp
+from bot.clock import moment_of, parse_stamp, stamp
 from bot.domain import Answer, Identity, Lease, Part, ReplyKind, Service
 from bot.store import circuits
 from bot.store.rows import insert, select
@@ -206,7 +206,7 @@ def _wait(db: sqlite3.Connection, user_id: int, full_at: str | None, limit: Pair
     if not limit.interval_seconds or not limit.burst:
         return None
     interval = timedelta(seconds=limit.interval_seconds)
-    full = max(parse_stamp(full_at), now) if full_at else now
+    full = max(moment_of(full_at) or now, now)
     free_at = full - interval * (limit.burst - 1)
     if free_at > now:
         return Wait(free_at)

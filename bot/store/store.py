@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.bell import Bell
-from bot.clock import Clock, parse_stamp, stamp
+from bot.clock import Clock, moment_of, stamp
 from bot.domain import Appended, Batch, Lease, Letter, Operator, Outcome, Part, Receipt, Service
 from bot.errors import StoreError, StoreUnavailable
 from bot.store import claims, inbox, letters, migrate, operators, outbox, replies, statuses, trends, turns
@@ -109,8 +109,15 @@ class Store:
         return await self._db.write_together(self._append_all, batch, give_up_seconds=WEBHOOK_PATIENCE_SECONDS)
 
     async def signing_key(self) -> str:
-        """Return what sign-in cookies are signed with beside the token."""
-        return await self._db.read(lambda db: str(db.execute("SELECT signing_key FROM control").fetchone()[0]))
+        """Return what sign-in cookies are signed with beside the token; made where there is none."""
+
+        def work(db: sqlite3.Connection) -> str:
+            db.execute(
+                "UPDATE control SET signing_key = lower(hex(randomblob(32))) WHERE coalesce(signing_key, '') = ''"
+            )
+            return str(db.execute("SELECT signing_key FROM control").fetchone()[0])
+
+        return await self._db.keep(work)
 
     async def adopt(self) -> int:
         """Take over what a dead process left leased; return how many rows."""
@@ -132,9 +139,7 @@ class Store:
         """Lease up to `free` heads of line; when there are fewer, also say when the next one gets ready."""
         now = self._clock.now()
         leases, following = await self._db.keep(lambda db: claims.claim(db, free, now, self._budget))
-        with suppress(ValueError):  # nonsense by hand: who is next is looked for again soon
-            return leases, parse_stamp(following) if following else None
-        return leases, None
+        return leases, moment_of(following)
 
     async def settle(self, lease: Lease, outcome: Outcome, *, claim: bool) -> Lease | None:
         """Store what came of a turn; with `claim`, lease the next head in the same transaction."""

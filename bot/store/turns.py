@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bot.clock import parse_stamp, stamp
+from bot.clock import moment_of, stamp
 from bot.config import Config
 from bot.domain import Utterance
 
@@ -90,7 +90,7 @@ def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now
 
 
 def _standing(row: tuple[Any, ...], most_messages: int, most_characters: int) -> Standing:
-    noticed, limited = (parse_stamp(text) if text else None for text in row[1:3])
+    noticed, limited = map(moment_of, row[1:3])
     (hour, day), messages, owners = (json.loads(text) for text in row[3:])
     return Standing(hour, day, noticed, limited, said(messages, owners, most_messages, most_characters))
 

@@ -15,6 +15,7 @@ from shutil import get_terminal_size
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from bot import logs
 from bot.clock import Clock
@@ -49,10 +50,17 @@ def _command(function: Callable[..., None]) -> click.Command:
     return operators.command()(configured(click.option("--json", "as_json", is_flag=True, help="For programs.")(whole)))
 
 
+def _meant(context: click.Context, option: click.Parameter, value: str) -> str:
+    given = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+    if given and not value.strip():  # of a script whose variable was empty, as a rule
+        raise click.BadParameter("an empty filter would mean all: leave it out if that is meant")
+    return value
+
+
 def _filtered(function: Callable[..., None]) -> Callable[..., None]:
     """Let it take the filters of failures."""
     for name, help_ in ("search", "With this" + OF_THIS), ("user", "Of this person."), ("cause", "With this error."):
-        function = click.option(f"--{name}", default="", help=help_)(function)
+        function = click.option(f"--{name}", default="", callback=_meant, help=help_)(function)
     return function
 
 

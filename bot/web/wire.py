@@ -33,7 +33,8 @@ async def wanted(request: web.Request) -> list[int] | Failing:
     if "id" in request.match_info:
         return [message_id(request)]
     found = await _fields(request, "ids", *FILTERS)
-    if "" in found.values():  # of a script whose variable was empty, as a rule
+    # Of a script whose variable was empty, as a rule.
+    if any(isinstance(value, str) and not value.strip() for value in found.values()):
         raise BadValue("body", "an empty filter would mean all: leave it out if that is meant")
     if "ids" not in found:
         return Failing(**{name: _text(name, value) for name, value in found.items()})

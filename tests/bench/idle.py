@@ -16,7 +16,7 @@ from bot.config.settings import Admin, Server, Store, WhatsApp
 from bot.daemon import Daemon
 from bot.domain import Answer, Question
 from bot.emulator import Emulator, Settings, StatusPlan
-from bot.store import db
+from bot.store import batch
 from tests.bench import client, load, rig
 from tests.bench.figures import Figure, at_most
 from tests.bench.order import check_file
@@ -67,20 +67,20 @@ async def _commits(folder: Path, messages: int) -> Figure:
 def _written() -> Iterator[list[float]]:
     """Note each transaction that changed the file; an empty one costs no fsync."""
     commits: list[float] = []
-    original = db._run_together
+    original = batch.run_together
 
-    def counting(connection: sqlite3.Connection, jobs: list[db._Job], begin: str) -> Exception | None:
+    def counting(connection: sqlite3.Connection, jobs: list[batch.Job], begin: str) -> Exception | None:
         before = connection.total_changes
         error = original(connection, jobs, begin)
         if connection.total_changes != before:
             commits.append(time.monotonic())
         return error
 
-    db._run_together = counting
+    batch.run_together = counting
     try:
         yield commits
     finally:
-        db._run_together = original
+        batch.run_together = original
 
 
 async def _latency(folder: Path, messages: int) -> Figure:

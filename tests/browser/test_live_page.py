@@ -89,6 +89,7 @@ async def test_live_updates_are_paused_and_a_lost_connection_is_found_again(afte
     await afternoon.start()
     await connected(page)
     await rename(afternoon, page, "Renamed twice")
+    assert not (await page.title()).startswith("Connection lost")
     afternoon.sql("UPDATE control SET paused_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
     await expect(page.locator("h1")).to_contain_text("Paused since")
     assert (await page.title()).startswith("Paused since")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.emulator import StatusPlan
-from bot.store import db, turns
+from bot.store import batch, db, turns
 from tests.flow.conftest import ERROR_REPLY, World
 
 
@@ -35,7 +35,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """A gate in front of every COMMIT of a write, open at first."""
-    gate, together = Gate(), db._run_together
+    gate, together = Gate(), batch.run_together
 
     def gated(connection: sqlite3.Connection, jobs: Any, begin: str) -> Any:
         if begin == "BEGIN":
@@ -43,14 +43,14 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
         gate.connection = connection
         return together(gate, jobs, begin)
 
-    monkeypatch.setattr(db, "_run_together", gated)
+    monkeypatch.setattr(batch, "run_together", gated)
     return gate
 
 
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each commit changed; one that changed nothing costs no fsync and isn't listed."""
-    counted, together = [], db._run_together
+    counted, together = [], batch.run_together
 
     def counting(connection: sqlite3.Connection, jobs: Any, begin: str) -> Any:
         before = connection.total_changes
@@ -59,7 +59,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counted.append(connection.total_changes - before)
         return error
 
-    monkeypatch.setattr(db, "_run_together", counting)
+    monkeypatch.setattr(batch, "run_together", counting)
     return counted
 
 

@@ -1,5 +1,7 @@
 """The owner answers a person as the number: through the front door, by the same sender, whatever befalls the send."""
 
+import asyncio
+
 import pytest
 
 from bot.emulator import Fault, StatusPlan, payloads
@@ -302,6 +304,16 @@ async def test_letters_keep_to_the_limit_of_the_number(world: World) -> None:
     *_, answer, one, two = world.emu.log.of("graph.send")
     assert one.began_at - answer.began_at >= 0.45
     assert two.began_at - one.began_at >= 0.45
+
+
+async def test_letters_to_many_people_wait_no_longer_than_that_limit_asks(world: World) -> None:
+    """The limit puts all but one off for milliseconds; a look each second sent one a second."""
+    people = [world.emu.customer(f"N {n}", wa_id=f"346002003{n:02}") for n in range(20)]
+    async with world.running():
+        await world.emu.batch([(who, "hi") for who in people])
+        await world.sent(20)
+        await asyncio.gather(*(reply(world, f"to {n}", f"u{n + 1}") for n in range(20)))
+        await world.sent(40)
 
 
 async def test_letters_keep_to_the_limit_of_a_person(world: World) -> None:

@@ -99,6 +99,16 @@ async def test_the_same_key_plans_nothing_twice(desk: Desk) -> None:
     assert [act["messages"] for act in (await desk.store.insights.audit())["audit"]] == [2, 2]
 
 
+async def test_the_key_of_a_letter_that_failed_says_so(desk: Desk) -> None:
+    """Whoever asks again must not believe that it is on its way."""
+    await desk.say(ANA, "question")
+    await desk.write(ANA, "hello", key="k")
+    await desk.end(await desk.letter(), Failed("131026: Message undeliverable"))
+    with pytest.raises(WrongState, match=r"131026.*another key"):
+        await desk.write(ANA, "hello", key="k")
+    assert await desk.write(ANA, "hello", key="k2") == 1
+
+
 async def test_together_they_are_one_too(desk: Desk) -> None:
     """Both stood in one transaction."""
     await desk.say(ANA, "question")
@@ -166,6 +176,19 @@ async def test_one_letter_of_a_person_is_due_at_a_time_in_their_order(desk: Desk
     assert letter.part.body == "a2"
     await desk.end(letter, Failed("bad"))
     assert bodies([await desk.letter()]) == ["a3"]
+
+
+async def test_a_letter_whose_last_try_is_nonsense_takes_nobodys_place(desk: Desk) -> None:
+    """It stays where it is, to be mended by hand; others go out, and the person's limit counts from now."""
+    await written(desk, "a")
+    await desk.say(BEN, "Ben's")
+    await desk.write(BEN, "b")
+    nonsense = "UPDATE replies SET state = 'sending', sending_at = 'nonsense' WHERE body = 'a'"
+    await desk.store._db.write(lambda db: db.execute(nonsense))
+    await desk.store._db.write(lambda db: db.execute("UPDATE users SET pair_full_at = 'nonsense'"))
+    (letter,) = await desk.letters(1)
+    assert letter.part.body == "b"
+    assert isinstance(await desk.store.begin_send(letter, letter.part), Permit)
 
 
 async def test_letters_of_two_users_who_are_about_to_become_one_keep_their_order(desk: Desk) -> None:

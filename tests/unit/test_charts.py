@@ -79,6 +79,12 @@ async def test_times_are_lines_where_something_was_answered(still: Drawn) -> Non
     assert "half within 3.0 s, 95 of 100 within 1 min" in words
 
 
+async def test_a_minute_that_a_hand_edit_left_without_a_figure_is_drawn_without_it(still: Drawn) -> None:
+    """A date of nonsense in one row made the whole page fail for an hour."""
+    await minutes(still, answered={2: 1, 1: 1}, wait_p95_ms={2: 3, 1: 3}, answer_p95_ms={1: 2000})
+    assert "The last hour" in Outline(await still.status()).words
+
+
 async def test_every_minute_stands_in_a_table_too(still: Drawn) -> None:
     """For who can't see the charts; newest first, the charts themselves say in words what they show."""
     await minutes(still, depth={2: 7, 1: 8}, answered={1: 3})

@@ -370,6 +370,14 @@ def test_a_reply_that_is_too_long_is_refused_whole(folder: Path) -> None:
     assert (result.exit_code, "16384 characters" in result.output) == (2, True)
 
 
+@pytest.mark.parametrize("command", [("retry", "--all", "--cause", ""), ("retry", "--user", "u1", "--search", " ")])
+def test_an_empty_filter_retries_nothing(folder: Path, command: tuple[str, ...]) -> None:
+    """A script whose variable was empty doesn't mean everything."""
+    with_store(folder, _some)
+    result = bot(folder, *command)
+    assert (result.exit_code, "an empty filter would mean all" in result.output) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["failures --cause", "failures --search", "retry --cause"])
 def test_half_a_character_in_a_filter_finds_nothing(folder: Path, command: str) -> None:
     """A terminal hands over whatever was typed."""

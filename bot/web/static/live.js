@@ -16,6 +16,7 @@ let again = 0; // the timer of the next try
 let wait = 1000;
 let held = {}; // parts that came while the pointer was over something to press in theirs
 let mood = moodNow();
+const title = document.title;
 
 // -- the connection
 
@@ -23,7 +24,7 @@ function connect() {
   clearTimeout(again);
   source?.close();
   source = new EventSource(address);
-  source.onopen = () => { wait = 1000; tell("", ""); };
+  source.onopen = () => { wait = 1000; tell("", ""); document.title = title; announce(); };
   source.addEventListener("parts", (event) => { hold(JSON.parse(event.data)); });
   source.onerror = lost;
 }

@@ -194,6 +194,23 @@ async def test_closing_waits_for_a_look_that_is_under_way(database: Database) ->
         await database.look(gate)
 
 
+async def test_closing_waits_for_no_long_look(database: Database) -> None:
+    """A query of minutes is cut off; who looks is told."""
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    entered = threading.Event()
+
+    def long(db: sqlite3.Connection) -> object:
+        entered.set()
+        return db.execute(endless).fetchone()
+
+    look = asyncio.create_task(database.look(long))
+    await asyncio.to_thread(entered.wait, 5)
+    while not look.done():  # the query may be about to begin
+        await database.close()
+    with pytest.raises(StoreUnavailable):
+        await look
+
+
 async def test_closing_stores_what_was_handed_over(database: Database, path: Path) -> None:
     """And takes nothing more."""
     gate = Gate()
