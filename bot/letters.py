@@ -18,7 +18,7 @@ from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
 MOST = 8  # at once
-LOOK_SECONDS, LEAST_SECONDS = 1.0, 0.01  # the end of a wait rings no bell
+LOOK_SECONDS, LEAST_SECONDS = 1.0, 0.01  # between two looks: the end of a wait rings no bell
 
 
 class Letters:
@@ -34,8 +34,10 @@ class Letters:
             async with self._round:
                 soon = LOOK_SECONDS
                 with contextlib.suppress(StoreUnavailable):  # the store says why
-                    waits = await asyncio.gather(*map(self._post, await self._store.letters(MOST)))
-                    soon = min([soon, *waits])
+                    letters, following = await self._store.letters(MOST)
+                    await asyncio.gather(*map(self._post, letters))
+                    if following:  # WhatsApp's limits put letters off for milliseconds
+                        soon = min(soon, max((following - self._clock.now()).total_seconds(), LEAST_SECONDS))
             await self._store.said.wait(soon)
 
     async def drain(self, seconds: float) -> None:
@@ -45,21 +47,17 @@ class Letters:
             async with asyncio.timeout(seconds), self._round:
                 pass
 
-    async def _post(self, letter: Letter) -> float:
-        """Try once; return the seconds until the next look: WhatsApp's limits put a letter off for milliseconds."""
+    async def _post(self, letter: Letter) -> None:
         about = {"user": f"u{letter.user_id}", "reply": letter.part.id}
         try:
             outcome = await self._outcome(letter)
             log.info("letter", **about, outcome=type(outcome).__name__.lower(), error=getattr(outcome, "error", None))
             await self._store.settle_letter(letter, outcome)
             self._store.said.ring()  # the person's next one may be due
-            if isinstance(outcome, Released) and outcome.until:
-                return max((outcome.until - self._clock.now()).total_seconds(), LEAST_SECONDS)
         except StoreUnavailable:
             pass  # the daemon is about to end, and says why
         except Exception:  # a defect of ours must not stop the others
             log.exception("letter broke", **about)
-        return LOOK_SECONDS
 
     async def _outcome(self, letter: Letter) -> Outcome:
         try:

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from bot.clock import stamp
+from bot.clock import moment_of, stamp
 from bot.domain import Done, Failed, InDoubt, Letter, Outcome, Receipt, Released
 from bot.store import circuits, statuses
 from bot.store.operators import WINDOW
@@ -21,6 +21,8 @@ SELECT r.user_id, coalesce(u.last_message_at, '') <= :window, {PART_COLUMNS}
    AND (r.sending_at IS NULL OR julianday(r.sending_at) IS NOT NULL)  -- nonsense by hand takes nobody's place
    AND u.merging_into IS NULL AND u.id NOT IN (SELECT merging_into FROM users WHERE merging_into IS NOT NULL)
  ORDER BY coalesce(r.not_before_at, r.planned_at), r.id LIMIT :most"""
+_NEXT = f"""
+SELECT min(not_before_at) FROM replies INDEXED BY replies_letters WHERE {_WAITING} AND not_before_at > :now"""
 # Beside the probes of the turns, not instead: it may be the letter that WhatsApp refuses.
 _SHUT = f"""
 SELECT probe_at > :now
@@ -28,8 +30,8 @@ SELECT probe_at > :now
   FROM circuits WHERE service = 'graph' AND state = 'open'"""
 
 
-def due(db: sqlite3.Connection, most: int, now: datetime) -> list[Letter]:
-    """Find up to `most` letters to be sent now, one of a person, those under way included.
+def due(db: sqlite3.Connection, most: int, now: datetime) -> tuple[list[Letter], datetime | None]:
+    """Find up to `most` letters to be sent now, one of a person, those under way included; and when one will be due.
 
     While WhatsApp's circuit is open, one: when a probe is due, and no letter was tried since or within 30 seconds.
     """
@@ -37,12 +39,12 @@ def due(db: sqlite3.Connection, most: int, now: datetime) -> list[Letter]:
     values = {"now": stamp(now), "window": stamp(now - WINDOW), "tried": stamp(tried)}
     shut = db.execute(_SHUT, values).fetchone()
     if shut and shut[0]:
-        return []
+        return [], None
     letters = []
     for user_id, late, *part in db.execute(_DUE, values | {"most": 1 if shut else most}):
         with suppress(ValueError):  # a date that somebody edited into nonsense: others go on
             letters.append(Letter(user_id, part_of(part), bool(late)))
-    return letters
+    return letters, moment_of(db.execute(_NEXT, values).fetchone()[0])
 
 
 def settle(

@@ -190,8 +190,8 @@ class Store:
         self.said.ring()
         return planned
 
-    async def letters(self, most: int) -> Sequence[Letter]:
-        """Return what the owner wrote and is due: one letter of a person, those under way included."""
+    async def letters(self, most: int) -> tuple[Sequence[Letter], datetime | None]:
+        """Return what the owner wrote and is due, those under way included; and when a letter that waits will be."""
         return await self._db.read(lambda db: letters.due(db, most, self._clock.now()))
 
     async def settle_letter(self, letter: Letter, outcome: Outcome) -> None:

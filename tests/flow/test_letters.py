@@ -309,7 +309,7 @@ async def test_letters_keep_to_the_limit_of_the_number(world: World) -> None:
 async def test_letters_to_many_people_wait_no_longer_than_that_limit_asks(world: World) -> None:
     """The limit puts all but one off for milliseconds; a look each second sent one a second."""
     people = [world.emu.customer(f"N {n}", wa_id=f"346002003{n:02}") for n in range(20)]
-    async with world.running():
+    async with world.running(whatsapp={"sends_per_second": 80}):
         await world.emu.batch([(who, "hi") for who in people])
         await world.sent(20)
         await asyncio.gather(*(reply(world, f"to {n}", f"u{n + 1}") for n in range(20)))

@@ -197,7 +197,7 @@ class Desk:
     async def letters(self, most: int = 16) -> list[Letter]:
         """Look what the owner wrote and is due."""
         self.tick()
-        return list(await self.store.letters(most))
+        return list((await self.store.letters(most))[0])
 
     async def letter(self) -> Letter:
         """Look for the one letter that is due."""

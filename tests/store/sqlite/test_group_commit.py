@@ -196,16 +196,20 @@ async def test_closing_waits_for_a_look_that_is_under_way(database: Database) ->
 
 async def test_closing_waits_for_no_long_look(database: Database) -> None:
     """A query of minutes is cut off; who looks is told."""
-    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + under_way() FROM n) SELECT count(*) FROM n"
     entered = threading.Event()
 
-    def long(db: sqlite3.Connection) -> object:
+    def under_way() -> int:
         entered.set()
+        return 1
+
+    def long(db: sqlite3.Connection) -> object:
+        db.create_function("under_way", 0, under_way)
         return db.execute(endless).fetchone()
 
     look = asyncio.create_task(database.look(long))
     await asyncio.to_thread(entered.wait, 5)
-    while not look.done():  # the query may be about to begin
+    async with asyncio.timeout(20):
         await database.close()
     with pytest.raises(StoreUnavailable):
         await look

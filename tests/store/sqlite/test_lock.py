@@ -136,7 +136,7 @@ async def test_a_look_that_is_held_up_holds_up_no_turn(desk: Desk) -> None:
     async with asyncio.timeout(4):
         lease = await desk.lease()
         assert [said.text for said in (await desk.store.standing(lease.messages[0].id, 20, 24_000)).history] == []
-        assert await desk.store.letters(10) == []
+        assert await desk.store.letters(10) == ([], None)
         await desk.store.settle(lease, Done(), claim=False)
     assert not looking.done()
     leave.set()
