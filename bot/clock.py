@@ -40,8 +40,8 @@ def parse_stamp(text: str) -> datetime:
 
 def moment_of(text: str | None) -> datetime | None:
     """Read a time as parse_stamp does; None for none, and for nonsense that a hand wrote, which must hold up nobody."""
-    with suppress(TypeError, ValueError):
-        return parse_stamp(text)  # type: ignore[arg-type]
+    with suppress(ValueError):
+        return parse_stamp(text) if text else None
     return None
 
 

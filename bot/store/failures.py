@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from bot.store.people import find, patterns, unbroken
 from bot.store.rows import Row, dicts
 
+EMPTY = "an empty filter would mean all: leave it out if that is meant"  # a script's variable was, as a rule
 SEARCHED = 10_000  # the newest failures: a page over a million messages takes no longer
 _PAGE = """
 SELECT o.id, 'u' || o.user_id AS user_id, u.name, coalesce(u.phone, u.bsuid) AS phone, o.type, o.body,

@@ -21,7 +21,7 @@ from bot import logs
 from bot.clock import Clock
 from bot.config import Config, load
 from bot.domain import Operator
-from bot.store.failures import Failing
+from bot.store.failures import EMPTY, Failing
 from bot.store.people import STATES
 from bot.store.store import Store
 from bot.store.turns import Budget
@@ -52,8 +52,8 @@ def _command(function: Callable[..., None]) -> click.Command:
 
 def _meant(context: click.Context, option: click.Parameter, value: str) -> str:
     given = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
-    if given and not value.strip():  # of a script whose variable was empty, as a rule
-        raise click.BadParameter("an empty filter would mean all: leave it out if that is meant")
+    if given and not value.strip():
+        raise click.BadParameter(EMPTY)
     return value
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from bot.errors import BadValue
-from bot.store.failures import Failing
+from bot.store.failures import EMPTY, Failing
 from bot.whatsapp import clean
 
 BODY_SECONDS = 10.0  # that a body may take to arrive
@@ -33,9 +33,8 @@ async def wanted(request: web.Request) -> list[int] | Failing:
     if "id" in request.match_info:
         return [message_id(request)]
     found = await _fields(request, "ids", *FILTERS)
-    # Of a script whose variable was empty, as a rule.
     if any(isinstance(value, str) and not value.strip() for value in found.values()):
-        raise BadValue("body", "an empty filter would mean all: leave it out if that is meant")
+        raise BadValue("body", EMPTY)
     if "ids" not in found:
         return Failing(**{name: _text(name, value) for name, value in found.items()})
     # To JSON 7.0 is the number 7.
