@@ -17,6 +17,7 @@ from bot.web.guard import VISITOR, Visitor
 
 MOST_WATCHERS = 100
 LEAST_SECONDS = 1.0  # between two drawings
+WARM_UP_SECONDS = 2.0  # after the start, which has better things to do
 IDLE_SECONDS = 5.0  # after which ages are drawn anew though nothing changed
 REST = 200  # times what drawing and sending took: 0.5 % of a core
 PING_SECONDS = 15.0
@@ -25,6 +26,7 @@ NOSNIFF = {"X-Content-Type-Options": "nosniff"}  # a page's other headers say wh
 Draw = Callable[[str, Mapping[str, str], Visitor], Awaitable[Mapping[str, str]]]
 View = tuple[str, Visitor]  # a page's path and query, as those see it who may see the same
 Parts = dict[str, str]  # by id, as JSON
+NOBODY: View = ("/", Visitor("reader", "", hides=False))
 
 
 class Live:
@@ -46,11 +48,13 @@ class Live:
         app.on_shutdown.append(self._end)
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._keep_drawing(), name="live")
-        task.add_done_callback(tell_end)
+        tasks = [asyncio.create_task(work) for work in (self._warm_up(), self._keep_drawing())]
+        for task in tasks:
+            task.add_done_callback(tell_end)
         yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _end(self, _: web.Application) -> None:
         self._ended = True
@@ -85,6 +89,12 @@ class Live:
         path, _, query = view[0].partition("?")
         drawn = await self._draw(unquote(path), dict(parse_qsl(query)), view[1])
         return {name: json.dumps(html) for name, html in drawn.items()}
+
+    async def _warm_up(self) -> None:
+        """Draw once for nobody: whoever looks first waits neither for templates nor for a cold file."""
+        await asyncio.sleep(WARM_UP_SECONDS)
+        with contextlib.suppress(Exception):
+            await self._draw_one(NOBODY)
 
     async def _keep_drawing(self) -> None:
         seen: tuple[object, ...] = ()

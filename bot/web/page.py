@@ -164,7 +164,7 @@ class Page:
 
 @cache
 def _templates() -> jinja2.Environment:
-    """Return the templates, all compiled, which takes 0.2 s: not at each start, and where one can wait in a thread."""
+    """Return the templates, all compiled, which takes 0.2 s: a thread's work, and not at the start."""
     loader, strict = jinja2.FileSystemLoader(TEMPLATES), jinja2.StrictUndefined
     templates = jinja2.Environment(loader=loader, autoescape=True, auto_reload=False, undefined=strict)
     templates.globals |= {"version": __version__, "new_key": partial(token_hex, 12)}

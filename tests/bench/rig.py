@@ -73,10 +73,11 @@ def silence(folder: Path) -> None:
 def daemon(
     folder: Path, emulator_url: str, *, port: int = 0, settings: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None, cpus: Iterable[int] | None = None, prefix: Sequence[str] = (),
+    module: str = "bot",
 ) -> Iterator[Running]:  # fmt: skip
     """Run `bot run` on `folder`/bot.db until the block ends; `settings` are BOT_ variables without the prefix.
 
-    `env`: further variables of the process; `prefix`: a command that runs it.
+    `env`: further variables of the process; `prefix`: a command that runs it; `module`: one that stands in for bot.
     """
     port = port or free_port()
     told = {
@@ -101,7 +102,7 @@ def daemon(
         ready.settimeout(0.2)
         environment["NOTIFY_SOCKET"] = "@" + ready.getsockname()[1:].decode()
         environment |= env or {}
-        command = [*prefix, sys.executable, "-m", "bot", "run", "--config", str(folder / "bot.toml")]
+        command = [*prefix, sys.executable, "-m", module, "run", "--config", str(folder / "bot.toml")]
         began = time.perf_counter()
         with log.open("w") as lines, _ended(subprocess.Popen(command, env=environment, stderr=lines)) as process:
             if cpus:

@@ -19,7 +19,7 @@ from bot.errors import NotFound, StoreUnavailable
 from bot.store.store import Store
 from bot.web.guard import VISITOR, Visitor
 from bot.web.live import Live
-from bot.web.page import PARTS
+from bot.web.page import PARTS, _templates
 from bot.web.server import runner
 from tests.flow.conftest import World
 from tests.flow.listeners import a_store, a_window, exchange, request
@@ -35,6 +35,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.web.live.LEAST_SECONDS", 0.01)
     monkeypatch.setattr("bot.web.live.REST", 0)
     monkeypatch.setattr("bot.web.live.PING_SECONDS", 0.05)
+    monkeypatch.setattr("bot.web.live.WARM_UP_SECONDS", 3600)  # nobody draws what nobody watches
 
 
 class Open:
@@ -435,3 +436,11 @@ async def test_a_burst_is_watched_as_it_comes_and_goes_and_a_restart_is_survived
     async with world.running() as bot:
         page = await opened(int(bot.admin_url.rpartition(":")[2]))
         assert "Ana Torres" in (await page.event())["users"]
+
+
+async def test_the_status_page_was_drawn_before_anybody_looks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its templates take a fifth of a second to compile: who looks first must not wait for that."""
+    monkeypatch.setattr("bot.web.live.WARM_UP_SECONDS", 0)
+    _templates.cache_clear()
+    async with world.running():
+        await eventually(lambda: _templates.cache_info().currsize)
