@@ -153,9 +153,10 @@ def _long_queue(folder: Path, messages: int, users: int) -> list[Figure]:
     with rig.emulator() as url, rig.daemon(folder, url, settings={"ADMIN__PORT": admin}):
         time.sleep(WARM_UP_SECONDS + 1.0)
         for path_ in ("/", "/users/u17"):
-            first, times = (every := [_ask(admin, path_) for _ in range(REQUESTS)])[0], sorted(every)
+            times = [_ask(admin, path_) for _ in range(REQUESTS)]
+            beside = f"the first {times[0]:.0f} ms, at most {max(times):.0f} ms"
             name = f"{path_} over {messages:,} messages of {users:,} users, p50 (ms)"
-            figures.append(at_most(name, median(times), 100.0, "{:.0f}", f"the first {first:.0f} ms, at most {times[-1]:.0f} ms"))
+            figures.append(at_most(name, median(times), 100.0, "{:.0f}", beside))
     return figures
 
 
