@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from bot import __version__, logs
+from bot import __version__, logs, systemd
 from bot.config import ConfigError, load
 from bot.errors import BadValue, StartError, StoreError
 from bot.store.migrate import check_file
@@ -56,7 +56,7 @@ def main() -> None:
 @configured
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
-    config = load(path, to_run=True)
+    config = load(path, os.environ | systemd.addresses(), to_run=True)
     from bot.daemon import run as run_daemon  # after the configuration, whose mistakes then show at once
 
     sys.exit(run_daemon(config))

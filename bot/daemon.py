@@ -20,7 +20,7 @@ from bot import logs
 from bot.alerts import Alerts, Channels
 from bot.bell import Bell
 from bot.clock import Clock
-from bot.config import Config
+from bot.config import Admin, Config, Server
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
 from bot.janitor import keep_house, note_minutes, tell_reasons
@@ -33,7 +33,7 @@ from bot.store.insights import Insights
 from bot.store.replies import PairLimit
 from bot.store.store import Store
 from bot.store.turns import Budget
-from bot.systemd import notify
+from bot.systemd import SECTIONS, handed_over, notify
 from bot.turn import Turn
 from bot.web.admin import admin_app
 from bot.web.guard import Guard
@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 BACKLOG = 1024
 GARBAGE = (20_000, 20, 20)  # objects and rounds between collections; Python's 700, 10, 10 suit scripts
 LOOK_PASSES_SECONDS = 0.05  # `bot status` shares the lock for a moment, to see whether a daemon runs
+FIRST_REQUEST_SECONDS = 0.2  # from a connection to its request, where the next daemon serves those that come later
 REQUESTS_END_SECONDS = 1.0  # on each listener, after the drain
 
 
@@ -63,8 +64,8 @@ class Daemon:
         """Start everything, and at the end drain and close it. Raises StartError, with nothing left behind."""
         config = self._config
         async with contextlib.AsyncExitStack() as stack:
-            public = stack.enter_context(_listen("server", config.server.host, config.server.port))
-            admin = stack.enter_context(_listen("admin", config.admin.host, config.admin.port))
+            public = stack.enter_context(_listen("public", config.server))
+            admin = stack.enter_context(_listen("admin", config.admin))
             file, mend = config.store.path, "create the folder or name another in store.url"
             taken = f"another bot runs on {file}: stop it first, or name another file"
             stack.enter_context(only_instance(file.with_name(file.name + ".lock"), taken, mend))
@@ -183,29 +184,36 @@ def _session(concurrency: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * concurrency + MOST + 2, keepalive_timeout=30))
 
 
-def _listen(section: str, host: str, port: int) -> socket.socket:
+def _listen(name: str, at: Server | Admin) -> socket.socket:
     """Listen before anything else is opened, so that a port that is taken leaves everything untouched."""
+    if held := handed_over().get(name):
+        return held.dup()  # the service manager's stays open
+    section = SECTIONS[name].lower()
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
         both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # :: takes IPv4, too
         return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except socket.gaierror as error:
-        raise StartError(f"{section}.host = {host!r} is no address of this machine: {error.strerror}") from error
+        raise StartError(f"{section}.host = {at.host!r} is no address of this machine: {error.strerror}") from error
     except OSError as error:
         why = os.strerror(error.errno or 0)  # its own text has the address once more
         mend = f"stop what uses it, or set {section}.port"
-        raise StartError(f"can't listen on {host} port {port}: {why}; {mend}") from error
+        raise StartError(f"can't listen on {at.host} port {at.port}: {why}; {mend}") from error
 
 
 @contextlib.asynccontextmanager
 async def _serving(app: web.Application, listener: socket.socket) -> AsyncIterator[str]:
     app_runner = runner(app, shutdown_seconds=REQUESTS_END_SECONDS)
     await app_runner.setup()
+    site = web.SockSite(app_runner, listener, backlog=BACKLOG)
     try:
-        await web.SockSite(app_runner, listener, backlog=BACKLOG).start()
+        await site.start()
         host, port = listener.getsockname()[:2]
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
+        if handed_over():  # who has come in already is answered, who comes now waits in the socket for the next daemon
+            await site.stop()
+            await asyncio.sleep(FIRST_REQUEST_SECONDS)
         await app_runner.cleanup()
 
 

@@ -1,8 +1,15 @@
-"""Tell systemd how the daemon is: the sd_notify(3) protocol, one datagram a message."""
+"""How systemd and the daemon talk: sd_notify(3), one datagram a message, and sd_listen_fds(3), the sockets it holds."""
 
 import contextlib
 import os
 import socket
+from collections.abc import Mapping
+from functools import cache
+
+from bot.errors import StartError
+
+FIRST_DESCRIPTOR = 3
+SECTIONS = {"public": "SERVER", "admin": "ADMIN"}  # of bot.toml, by the FileDescriptorName= of the socket unit
 
 
 def notify(state: str) -> None:
@@ -16,3 +23,37 @@ def notify(state: str) -> None:
     ):
         connection.connect("\0" + address[1:] if address.startswith("@") else address)
         connection.sendall(state.encode())
+
+
+@cache
+def handed_over() -> Mapping[str, socket.socket]:
+    """Return the listening sockets that this process was started with, by name: `public`, `admin`, or none.
+
+    They stay open where the daemon ends, so that clients wait for the next one. Raises StartError for any other socket.
+    """
+    pid, count, names = (os.environ.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
+    if pid != str(os.getpid()):
+        return {}
+    found: dict[str, socket.socket] = {}
+    for name, descriptor in zip(names.split(":"), range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count)), strict=False):
+        one = socket.socket(fileno=descriptor)
+        one.set_inheritable(False)
+        listens = one.family in {socket.AF_INET, socket.AF_INET6} and one.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+        )
+        if name not in SECTIONS or name in found or not listens:
+            raise StartError(
+                f"systemd handed over a socket named {name!r} ({one.family.name}): wanted is one ListenStream= with "
+                "address and port, FileDescriptorName=public, and another with FileDescriptorName=admin"
+            )
+        found[name] = one
+    return found
+
+
+def addresses() -> dict[str, str]:
+    """Return where the sockets handed over listen, as the variables that set the configuration: it is so."""
+    told: dict[str, str] = {}
+    for name, one in handed_over().items():
+        host, port = one.getsockname()[:2]
+        told |= {f"BOT_{SECTIONS[name]}__HOST": host, f"BOT_{SECTIONS[name]}__PORT": str(port)}
+    return told

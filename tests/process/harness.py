@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -164,7 +164,9 @@ class Bot:
             self.toml.setdefault(name, {}).update(keys)
         self.config.write_text(_as_toml(self.toml), encoding="utf-8")
 
-    async def launch(self, *argv: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Process:
+    async def launch(
+        self, *argv: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, pass_fds: Sequence[int] = ()
+    ) -> Process:
         """Start `bot run` (or another command line) and don't wait for anything."""
         command = argv or (sys.executable, "-m", "bot", "run")
         process = await asyncio.create_subprocess_exec(
@@ -175,6 +177,7 @@ class Bot:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=2**24,
+            pass_fds=pass_fds,
         )
         self.processes.append(Process(process))
         return self.processes[-1]

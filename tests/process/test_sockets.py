@@ -1,0 +1,128 @@
+"""The ports are the service manager's: what comes while no daemon runs waits, and the next one takes it."""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import sys
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import ClientError, ClientSession, TCPConnector
+
+from bot.emulator import Emulator, payloads
+from tests.process.harness import Bot, Process, until
+from tests.process.rig import assert_answered_once_in_order
+
+RESTARTS = 20
+CUSTOMERS = 4
+PAUSE_SECONDS = 0.03  # between two webhooks of a customer
+ANA = "34600111222"
+# What systemd does: descriptors from 3 on, for the process with this id.
+HAND_OVER = """
+import os, sys
+for wanted, descriptor in enumerate(map(int, sys.argv[1:]), 3):
+    os.dup2(descriptor, wanted)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.executable, [sys.executable, "-m", "bot", "run"])
+"""
+
+
+@pytest.fixture
+def held(bot: Bot) -> Iterator[dict[str, socket.socket]]:
+    """Hold both ports, and nobody accepts yet."""
+    with contextlib.ExitStack() as stack:
+        ports = {"public": bot.public_port, "admin": bot.admin_port}
+        yield {
+            name: stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=1024))
+            for name, port in ports.items()
+        }
+
+
+async def launch(bot: Bot, sockets: dict[str, socket.socket], **env: str) -> Process:
+    """Start `bot run` with sockets, as systemd does."""
+    descriptors = [one.fileno() for one in sockets.values()]
+    command = (sys.executable, "-c", HAND_OVER, *map(str, descriptors))
+    told = {"LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": ":".join(sockets)}
+    return await bot.launch(*command, env=told | env, pass_fds=descriptors)
+
+
+async def write(bot: Bot, user: str, said: list[str], failures: list[str], stop: asyncio.Event) -> None:
+    """Post webhooks, each on a connection of its own, until it is enough."""
+    async with ClientSession(connector=TCPConnector(force_close=True)) as client:
+        for n in itertools.count():
+            if stop.is_set():
+                return
+            body = payloads.encode(bot.emu.compose([(user, payloads.text_message, {"body": f"message {n}"})]))
+            headers = {"X-Hub-Signature-256": payloads.sign(bot.emu.settings.app_secret, body)}
+            try:
+                async with client.post(bot.public_url + "/webhook", data=body, headers=headers) as response:
+                    failures += [] if response.status == 200 else [f"answered {response.status}"]
+                    said.append(f"message {n}")
+            except (ClientError, TimeoutError) as error:
+                failures.append(repr(error))
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def test_twenty_restarts_refuse_reset_and_lose_no_webhook(
+    bot: Bot, emu: Emulator, held: dict[str, socket.socket]
+) -> None:
+    """Clients open new connections all the time; what comes meanwhile is answered, once and in order."""
+    users = [f"3460011122{n}" for n in range(CUSTOMERS)]
+    said: dict[str, list[str]] = {user: [] for user in users}
+    failures: list[str] = []
+    stop = asyncio.Event()
+    process = await launch(bot, held)
+    writing = [asyncio.create_task(write(bot, user, said[user], failures, stop)) for user in users]
+    for _ in range(RESTARTS):
+        await process.logged("ready")
+        stored = sum(map(len, said.values()))
+        await until(lambda wanted=stored + 2 * CUSTOMERS: sum(map(len, said.values())) > wanted)
+        assert await process.stop() == 0
+        process = await launch(bot, held)
+    stop.set()
+    await asyncio.gather(*writing)
+    assert failures == []
+    await until(lambda: not bot.waiting(), 20)
+    assert_answered_once_in_order(emu, said)
+
+
+@pytest.mark.parametrize("name", ["public", "admin"])
+async def test_the_port_that_nobody_holds_is_bound_by_the_daemon(
+    bot: Bot, held: dict[str, socket.socket], name: str
+) -> None:
+    """One socket unit alone is enough."""
+    for other in held.keys() - {name}:
+        held.pop(other).close()
+    process = await launch(bot, held)
+    ready = await process.logged("ready")
+    assert (ready["public"], ready["admin"]) == (bot.public_url, bot.admin_url)
+    async with bot.client.get(bot.public_url + "/healthz") as response:
+        assert response.status == 200
+    assert (await bot.get("/readyz"))[0] == 200
+
+
+async def test_a_socket_that_others_can_reach_wants_the_token(bot: Bot, held: dict[str, socket.socket]) -> None:
+    """The unit says where the page is, not bot.toml: the same rule holds for it."""
+    held.pop("admin").close()
+    with socket.create_server(("0.0.0.0", 0)) as everywhere:
+        process = await launch(bot, {"admin": everywhere})
+        assert await process.ended() == 2
+    assert "admin.token is missing, and others than this machine can reach the status page" in process.output
+
+
+@pytest.mark.parametrize("name", ["bot.socket", ""])
+async def test_a_socket_without_a_name_is_refused_in_words(bot: Bot, held: dict[str, socket.socket], name: str) -> None:
+    """Which of the two it is to be can't be guessed."""
+    process = await launch(bot, {name: held["public"]})
+    assert await process.ended() == 1
+    assert "FileDescriptorName=public" in process.output
+    assert "Traceback" not in process.output
+
+
+async def test_a_socket_that_belongs_to_another_process_is_left_alone(bot: Bot, held: dict[str, socket.socket]) -> None:
+    """LISTEN_PID names who is meant; children inherit the variables."""
+    for one in held.values():
+        one.close()
+    process = await bot.start(env={"LISTEN_PID": "1", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "public"})
+    assert process.running
