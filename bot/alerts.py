@@ -63,7 +63,7 @@ class Alerts:
 
     def __init__(self, store: Store, channels: "Channels") -> None:
         self._store, self._clock, self._graph = store, channels.clock, channels.graph
-        self._config, self._ways = channels.config, channels.ways()
+        self._config, self._ways = channels.config, channels.ways
         self._raised: dict[str, Alert] = {}
         self._kept: list[Alert] | None = None  # as the store has them; None: not read yet
         self._since: dict[str, str] = {}  # by name: from when on what is true has not been what is raised
@@ -142,7 +142,7 @@ class Alerts:
         words = WORDS[state].format(text=text, since=since, title=title)
         self._newest[alert.name] = telling = replace(alert, text=words, told_at=self._ago(0), state=state)
         log.warning("alert", alert=alert.name, state=state, text=words)
-        for channel, way in self._ways.items():
+        for channel, way in self._ways().items():
             self._tasks.create_task(self._deliver(channel, way, telling))
 
     async def _deliver(self, channel: str, way: Way, telling: Alert) -> None:

@@ -136,7 +136,7 @@ async def check_public(public_url: str, verify_token: SecretStr, session: aiohtt
 async def check_model(openai: OpenAI) -> Finding:
     """Put a question to the model as a turn does: key, model, kind of API and credit are judged by its own answer."""
     clock = Clock()
-    handler = OpenAIHandler(openai, clock)
+    handler = OpenAIHandler(Config(openai=openai), clock)
     greeting = Message(0, "", "text", "Hola", clock.now(), clock.now())
     try:
         await handler.answer(Question("check", (greeting,), (), None))

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,12 @@ def main() -> None:
 @main.command()
 @configured
 def run(path: Path) -> None:
-    """Run the daemon until SIGTERM or SIGINT."""
-    config = load(path, os.environ | systemd.addresses(), to_run=True)
+    """Run the daemon until SIGTERM or SIGINT. SIGHUP makes it read bot.toml again."""
+    read = partial(load, path, os.environ | systemd.addresses(), to_run=True)
+    config = read()
     from bot.daemon import run as run_daemon  # after the configuration, whose mistakes then show at once
 
-    sys.exit(run_daemon(config))
+    sys.exit(run_daemon(config, read))
 
 
 @main.command()

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +20,7 @@ from bot import logs
 from bot.alerts import Alerts, Channels
 from bot.bell import Bell
 from bot.clock import Clock
-from bot.config import Admin, Config, Server
+from bot.config import Admin, Config, ConfigError, Server, take_over
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
 from bot.janitor import keep_house, note_minutes, tell_reasons
@@ -55,6 +55,7 @@ class Daemon:
     def __init__(self, config: Config, *, clock: Clock | None = None, handler: Handler | None = None) -> None:
         self._config, self._clock, self._handler, self._metrics = config, clock or Clock(), handler, Metrics()
         self.reasons = {"start": "starting"}  # why messages can't be answered that only the process knows
+        self._store: Store | None = None
         self.insights: Insights
         self.broken: asyncio.Future[str]  # the file can't be used any more: why
         self.public_url = self.admin_url = ""
@@ -72,7 +73,7 @@ class Daemon:
             bell = Bell()
             store = await self._open_store()
             stack.push_async_callback(store.close)
-            self.insights, self.broken = store.insights, store.broken
+            self._store, self.insights, self.broken = store, store.insights, store.broken
             adopted = await store.adopt()
             session = await stack.enter_async_context(_session(config.queue.concurrency))
             graph = GraphClient(session, config.whatsapp, self._clock)
@@ -85,7 +86,7 @@ class Daemon:
                 bell=bell,
                 reasons=self.reasons,
                 guard=Guard(config.admin, await store.signing_key()),
-                openai=config.openai,
+                config=config,
                 metrics=self._metrics,
             )
             self.admin_url = await stack.enter_async_context(_serving(admin_side, admin))
@@ -117,13 +118,20 @@ class Daemon:
                 log.info("draining", seconds=config.queue.drain_seconds)
                 await asyncio.gather(*(work.drain(config.queue.drain_seconds) for work in (scheduler, letters)))
 
+    def reload(self, new: Config) -> None:
+        """Let count what can change while it runs, and say what does, and what wants a restart."""
+        taken, left = take_over(self._config, new)
+        logs.configure(secrets=self._config.secrets + new.secrets)
+        if self._store:
+            self._store.limit(_door(self._config), Budget.of(self._config))
+        log.info("reloaded", changed=taken, wants_restart=left)
+
     async def _open_store(self) -> Store:
-        config, limits = self._config, self._config.limits
-        queue, whatsapp = config.queue, config.whatsapp
+        config, whatsapp = self._config, self._config.whatsapp
         return await Store.open(
             config.store.path,
             clock=self._clock,
-            door=Door(queue.max_depth_total, queue.max_depth_per_user, limits.allow, limits.deny),
+            door=_door(config),
             budget=Budget.of(config),
             pair_limit=PairLimit(whatsapp.pair_interval_seconds, whatsapp.pair_burst),
             discreet=config.admin.privacy == "masked",
@@ -137,20 +145,29 @@ class Daemon:
         return Sender(store, graph, clock, limit, confirmation, self._metrics)
 
 
-def run(config: Config) -> int:
-    """Run the daemon until SIGTERM or SIGINT; return the exit code. Raises StartError."""
+def run(config: Config, reread: Callable[[], Config]) -> int:
+    """Run the daemon until SIGTERM or SIGINT, with what `reread` returns at SIGHUP; return the exit code.
+
+    Raises StartError.
+    """
     logs.configure(secrets=config.secrets)
-    asyncio.run(_run(config))
+    asyncio.run(_run(config, reread))
     return 0
 
 
-async def _run(config: Config) -> None:
-    serving = asyncio.create_task(_serve(config))
+async def _run(config: Config, reread: Callable[[], Config]) -> None:
+    daemon = Daemon(config)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, daemon, reread)
+    serving = asyncio.create_task(_serve(daemon))
     stop = functools.cache(serving.cancel)  # once: a second signal must not cut the drain short
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_, stop)
     await asyncio.wait([serving])
-    for signal_ in (signal.SIGTERM, signal.SIGINT):  # as the loop closes, one more would kill what is ending well
+    for signal_ in (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+    ):  # as the loop closes, one more would kill what is ending well
         asyncio.get_running_loop().remove_signal_handler(signal_)
         signal.signal(signal_, signal.SIG_IGN)
     if not serving.cancelled():
@@ -158,8 +175,17 @@ async def _run(config: Config) -> None:
     log.info("stopped")
 
 
-async def _serve(config: Config) -> None:
-    async with Daemon(config).running() as daemon:
+def _reload(daemon: Daemon, reread: Callable[[], Config]) -> None:
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    try:
+        daemon.reload(reread())
+    except ConfigError as error:
+        log.error("not reloaded: all goes on as before", mistakes=str(error))
+    notify("READY=1")
+
+
+async def _serve(daemon: Daemon) -> None:
+    async with daemon.running():
         # What was imported and built lives as long as the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -176,7 +202,12 @@ async def _serve(config: Config) -> None:
 def _openai_handler(config: Config, clock: Clock) -> Handler:
     from bot.model.handler import OpenAIHandler  # the openai package takes half a second: only where it is used
 
-    return OpenAIHandler(config.openai, clock)
+    return OpenAIHandler(config, clock)
+
+
+def _door(config: Config) -> Door:
+    queue, limits = config.queue, config.limits
+    return Door(queue.max_depth_total, queue.max_depth_per_user, limits.allow, limits.deny)
 
 
 def _session(concurrency: int) -> aiohttp.ClientSession:

@@ -188,7 +188,12 @@ class Replies(_Section):  # what users read where the model has no say
 
 
 class Config(_Section):
-    """The whole configuration. `Config()` holds the defaults; `load` fills in the rest and makes paths absolute."""
+    """The whole configuration. `Config()` holds the defaults; `load` fills in the rest and makes paths absolute.
+
+    One lives as long as the daemon: a reload puts other sections into it (reloading.py), so ask it when it matters.
+    """
+
+    model_config = ConfigDict(frozen=False)
 
     server: Server = Server()
     admin: Admin = Admin()

@@ -61,7 +61,7 @@ class Insights:
     """
 
     def __init__(self, database: Database, clock: Clock, budget: Budget, *, discreet: bool = False) -> None:
-        self._look, self._clock, self._budget = database.look, clock, budget
+        self._look, self._clock, self.budget = database.look, clock, budget
         self._discreet, self.unsearched = discreet, dict.fromkeys(("text", "number", "whole")) if discreet else {}
 
     async def queue_stats(self) -> Row:
@@ -152,12 +152,12 @@ class Insights:
 
     async def today(self) -> Row:
         """Return what the UTC day has used: answers, tokens, `cost` (None: bot.toml has no prices), `cost_per_day`."""
-        return await self._query(lambda db, at: trends.today(db, at, self._budget))
+        return await self._query(lambda db, at: trends.today(db, at, self.budget))
 
     async def headline(self, known: Sequence[str] = ()) -> Headline:
         """Say in one sentence how it goes; `known` is what only the process knows, like "starting"."""
         now = self._clock.now()
-        return await self._query(lambda db, at: headline(db, at, known, spent=self._budget.spent(db, now)))
+        return await self._query(lambda db, at: headline(db, at, known, spent=self.budget.spent(db, now)))
 
     async def changes(self) -> int:
         """Return a number that is another one once anybody has written to the file."""
@@ -176,7 +176,7 @@ class Insights:
 
         def query(db: sqlite3.Connection) -> dict[str, str]:
             spent = {"budget": "the day's budget for the model is spent; it goes on at 00:00 UTC"}
-            return dict(db.execute(_REASONS).fetchall()) | (spent if self._budget.spent(db, self._clock.now()) else {})
+            return dict(db.execute(_REASONS).fetchall()) | (spent if self.budget.spent(db, self._clock.now()) else {})
 
         return await self._look(query)
 
@@ -194,8 +194,8 @@ class Insights:
         def query(db: sqlite3.Connection, at: Row) -> Row:
             path = db.execute("PRAGMA database_list").fetchone()[2]
             return dicts(db, _GAUGES, at)[0] | {
-                "cost_today": self._budget.cost(db, self._clock.now()),
-                "cost_limit": self._budget.per_day,
+                "cost_today": self.budget.cost(db, self._clock.now()),
+                "cost_limit": self.budget.per_day,
                 "database_bytes": os.stat(path).st_size,
                 "wal_bytes": os.stat(f"{path}-wal").st_size,
                 "disk_free_bytes": shutil.disk_usage(os.path.dirname(path)).free,

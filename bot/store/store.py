@@ -60,6 +60,11 @@ class Store:
         migrate.check_file(path)
         return cls(await Database.open(path), clock, **limits)
 
+    def limit(self, door: inbox.Door, budget: turns.Budget) -> None:
+        """Let other limits count from now on."""
+        self._door, self._budget = door, budget
+        self.insights.budget = budget
+
     async def close(self) -> None:
         """Store what is under way and let go of the file."""
         await self._db.close()

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
-from bot.config import OpenAI
+from bot.config import Config
 from bot.errors import BadValue, NotFound, StoreError, WrongState
 from bot.metrics import Metrics
 from bot.store.store import Store
@@ -38,10 +38,10 @@ log = structlog.get_logger(__name__)
 
 
 def admin_app(
-    *, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard, openai: OpenAI, metrics: Metrics
+    *, store: Store, bell: Bell, reasons: dict[str, str], guard: Guard, config: Config, metrics: Metrics
 ) -> web.Application:
     """Build the app of the admin listener: DESIGN §2, "Admin listener"."""
-    api = Api(store, bell, reasons, openai)
+    api = Api(store, bell, reasons, config)
     page = Page(store, reasons, api.asked)
     live = Live(store, reasons, page.parts)
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.bell import Bell
-from bot.config import OpenAI
+from bot.config import Config
 from bot.domain import Service
 from bot.errors import WrongState
 from bot.store.operators import SKIPPED
@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 class Api:
     """Reads from the store's insights, acts by the store's verbs, rings the bell where there may be work now."""
 
-    def __init__(self, store: Store, bell: Bell, reasons: dict[str, str], openai: OpenAI) -> None:
-        self._store, self._bell, self._reasons, self._openai = store, bell, reasons, openai
+    def __init__(self, store: Store, bell: Bell, reasons: dict[str, str], config: Config) -> None:
+        self._store, self._bell, self._reasons, self._config = store, bell, reasons, config
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the API and of the probes."""
@@ -70,7 +70,7 @@ class Api:
 
     async def asked(self, request: web.Request) -> Row:
         """Return what the model was sent for a message."""
-        return await self._store.insights.asked(wire.message_id(request), self._openai)
+        return await self._store.insights.asked(wire.message_id(request), self._config.openai)
 
     async def retry(self, request: web.Request) -> web.Response:
         """Put failed messages back: that of the path; those of `{"ids": [7, 8]}`, of a filter, or all that can be."""

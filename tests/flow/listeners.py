@@ -12,8 +12,7 @@ from pydantic import SecretStr
 
 from bot.bell import Bell
 from bot.clock import Clock
-from bot.config import OpenAI, WhatsApp
-from bot.config.settings import Admin
+from bot.config import Admin, Config, WhatsApp
 from bot.domain import Batch, Identity, Inbound
 from bot.metrics import Metrics
 from bot.store.store import Store
@@ -68,7 +67,7 @@ def a_window(
         bell=bell or Bell(),
         reasons={} if reasons is None else reasons,
         guard=guard or Guard(Admin(), "key"),
-        openai=OpenAI(),
+        config=Config(),
         metrics=metrics or Metrics(),
     )
 

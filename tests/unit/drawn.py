@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from bot.bell import Bell
-from bot.config import OpenAI
+from bot.config import Config
 from bot.store.store import Store
 from bot.web.api import Api
 from bot.web.guard import VISITOR, Visitor
@@ -22,7 +22,7 @@ class Drawn:
 
     def __init__(self, store: Store) -> None:
         self.store, self.reasons = store, dict[str, str]()
-        api = Api(store, Bell(), self.reasons, OpenAI())
+        api = Api(store, Bell(), self.reasons, Config())
         self._page, self.visitor = Page(store, self.reasons, api.asked), Visitor("admin", "127.0.0.1")
 
     async def status(self, query: str = "") -> str:

@@ -178,7 +178,7 @@ def test_run_ends_with_the_daemons_exit_code(folder: Path, monkeypatch: pytest.M
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     seen = []
-    monkeypatch.setattr("bot.daemon.run", lambda config: seen.append(config) or code)
+    monkeypatch.setattr("bot.daemon.run", lambda config, _: seen.append(config) or code)
     assert bot(folder, "run").exit_code == code
     assert seen[0].whatsapp.phone_number_id == "106540352242922"
 
@@ -186,7 +186,7 @@ def test_run_ends_with_the_daemons_exit_code(folder: Path, monkeypatch: pytest.M
 def test_a_daemon_that_cannot_start_says_why_in_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 1, no traceback."""
 
-    def cannot(_: object) -> int:
+    def cannot(*_: object) -> int:
         raise StartError("port 8080 is in use: stop what uses it")
 
     for name, value in SECRETS.items():

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.backoff import LONGEST_ASKED_SECONDS, asked_seconds
-from bot.config import OpenAI
+from bot.config import Config, OpenAI
 from bot.domain import Answer, Message, Question, Utterance
 from bot.emulator import Answer as Says
 from bot.emulator import Emulator, Settings
@@ -52,7 +52,7 @@ async def build(emu: Emulator) -> AsyncIterator[Build]:
             "instructions": "It is $now. Be kind to $name.",
             "timeout_seconds": 5.0,
         }
-        made.append(OpenAIHandler(OpenAI(**{**given, **other}), FakeClock(NOW)))
+        made.append(OpenAIHandler(Config(openai=OpenAI(**{**given, **other})), FakeClock(NOW)))
         return made[-1]
 
     yield make
