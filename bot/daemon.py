@@ -23,7 +23,7 @@ from bot.clock import Clock
 from bot.config import Admin, Config, ConfigError, Server, take_over
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
-from bot.janitor import keep_house, note_minutes, tell_reasons
+from bot.janitor import feed_watchdog, keep_house, note_minutes, tell_manager, tell_reasons
 from bot.letters import MOST, Letters
 from bot.metrics import Metrics
 from bot.scheduler import Scheduler
@@ -99,6 +99,8 @@ class Daemon:
                 keep_house(store, self._clock, config.store.keep_days, sender, graph),
                 note_minutes(store, self._clock),
                 tell_reasons(store, self._clock),
+                tell_manager(store, self.reasons),
+                feed_watchdog(store),
                 Alerts(store, Channels(config, self._clock, session, graph, sender.limit, store)).run(),
                 letters.go_round(),
                 self._metrics.watch_loop(),

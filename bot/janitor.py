@@ -1,5 +1,7 @@
 """What is done now and then: note that webhooks can arrive and how a minute went, prune, say why nobody is answered."""
 
+import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
 import structlog
@@ -8,6 +10,7 @@ from bot.clock import Clock
 from bot.errors import ServiceError, StoreError
 from bot.sender import Sender
 from bot.store.store import Store
+from bot.systemd import notify, told_every_seconds
 from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
@@ -48,6 +51,27 @@ async def note_minutes(store: Store, clock: Clock) -> None:
         await clock.sleep(60.01 - clock.now().timestamp() % 60)
         with suppress(StoreError):  # the store tells that itself
             await store.note_minute()
+
+
+async def tell_manager(store: Store, reasons: Mapping[str, str]) -> None:
+    """Tell the service manager in words how it goes, until cancelled."""
+    while True:
+        with suppress(StoreError):
+            headline, stats = await store.headline(list(reasons.values())), await store.insights.queue_stats()
+            notify(f"STATUS={headline.text}; {stats['pending']} waiting, {stats['leased']} being answered")
+        await asyncio.sleep(told_every_seconds())
+
+
+async def feed_watchdog(store: Store) -> None:
+    """Tell the service manager that the loop turns and the file answers, so that it restarts what doesn't.
+
+    A file that can be read and not be written is no reason: another process would fare no better.
+    """
+    while True:
+        with suppress(StoreError):
+            await store.try_reading()
+            notify("WATCHDOG=1")
+        await asyncio.sleep(told_every_seconds())
 
 
 async def tell_reasons(store: Store, clock: Clock) -> None:

@@ -1,6 +1,7 @@
 """How systemd and the daemon talk: sd_notify(3), one datagram a message, and sd_listen_fds(3), the sockets it holds."""
 
 import contextlib
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -23,6 +24,11 @@ def notify(state: str) -> None:
     ):
         connection.connect("\0" + address[1:] if address.startswith("@") else address)
         connection.sendall(state.encode())
+
+
+def told_every_seconds() -> float:
+    """Return how often the service manager is told how it goes: twice in WatchdogSec=, and each 10 seconds."""
+    return min(int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6 or math.inf, 10.0)
 
 
 @cache

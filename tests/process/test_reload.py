@@ -6,7 +6,7 @@ import socket
 
 from bot.emulator import Emulator
 from tests.process.harness import Bot, until
-from tests.process.test_service import manager, told  # noqa: F401
+from tests.process.test_service import hear, manager  # noqa: F401
 
 ANA, BEA = "34600111222", "34600111333"
 
@@ -68,13 +68,10 @@ async def test_the_service_manager_is_told_when_it_reads_anew_and_when_it_has(
 ) -> None:
     """systemctl reload waits for that; also where it was refused."""
     process = await bot.launch(env={"NOTIFY_SOCKET": manager.getsockname()})
-    while await told(manager) != "READY=1":
-        pass
+    await hear(manager, "READY=1")
     for toml in ({"model": "another"}, {"model": 7}):
         bot.configure(openai=toml)
         process.send(signal.SIGHUP)
-        while not (reloading := await told(manager)).startswith("RELOADING=1"):
-            pass
+        reloading = await hear(manager, "RELOADING=1")
         assert int(reloading.partition("\nMONOTONIC_USEC=")[2]) > 0
-        while await told(manager) != "READY=1":
-            pass
+        await hear(manager, "READY=1")

@@ -12,7 +12,7 @@ import pytest
 
 from bot import __version__
 from bot.emulator import Emulator
-from tests.process.harness import Bot, until
+from tests.process.harness import Bot, until, write_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 BOT = str(Path(sys.executable).with_name("bot"))
@@ -34,6 +34,13 @@ async def told(manager: socket.socket) -> str:
         return (await asyncio.get_running_loop().sock_recv(manager, 1000)).decode()
 
 
+async def hear(manager: socket.socket, begin: str) -> str:
+    """Wait for a message that begins so."""
+    while not (message := await told(manager)).startswith(begin):
+        pass
+    return message
+
+
 async def test_the_service_manager_is_told_when_it_serves_and_when_it_stops(bot: Bot, manager: socket.socket) -> None:
     """READY comes when webhooks are taken, not before; STOPPING at the signal."""
     process = await bot.launch(env={"NOTIFY_SOCKET": manager.getsockname()})
@@ -42,7 +49,23 @@ async def test_the_service_manager_is_told_when_it_serves_and_when_it_stops(bot:
         assert response.status == 200
     assert (await bot.get("/readyz"))[0] == 200
     assert await process.stop() == 0
-    assert await told(manager) == "STOPPING=1"
+    await hear(manager, "STOPPING=1")
+
+
+async def test_the_service_manager_hears_how_it_goes_while_the_loop_turns_and_the_file_answers(
+    bot: Bot, emu: Emulator, manager: socket.socket
+) -> None:
+    """In words with figures for systemctl status; and the watchdog is fed, also where the file can only be read."""
+    emu.faults.add("hang", service="model")
+    await bot.start(env={"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "200000"})
+    heard = {await told(manager) for _ in range(3)}
+    assert heard == {"READY=1", "STATUS=Answering normally; 0 waiting, 0 being answered", "WATCHDOG=1"}
+    await emu.say("34600111222", "hola")
+    await emu.say("34600111222", "are you there?")
+    await hear(manager, "STATUS=Answering normally; 1 waiting, 1 being answered")
+    with write_lock(bot):
+        for _ in range(3):
+            await hear(manager, "WATCHDOG=1")
 
 
 async def test_it_serves_from_any_folder_in_100_megabytes_whether_or_not_systemd_listens(

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from bot.daemon import _owned, only_instance
 from bot.errors import StartError, StoreUnavailable
+from bot.janitor import feed_watchdog
 
 
 async def test_a_side_task_that_breaks_is_told_at_once() -> None:
@@ -62,3 +63,23 @@ def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
         only_instance(lock, "another bot runs", "mend it"),
     ):
         pass
+
+
+async def test_the_watchdog_is_fed_only_while_the_file_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be read is restarted by the service manager; what is well again is left alone."""
+    told: list[str] = []
+    answers: list[Exception | None] = [StoreUnavailable("gone"), None, StoreUnavailable("gone")]
+
+    class File:
+        async def try_reading(self) -> None:
+            if not answers:
+                raise asyncio.CancelledError
+            if error := answers.pop(0):
+                raise error
+            told.append("read")
+
+    monkeypatch.setattr("bot.janitor.notify", told.append)
+    monkeypatch.setenv("WATCHDOG_USEC", "2000")
+    with pytest.raises(asyncio.CancelledError):
+        await feed_watchdog(File())
+    assert told == ["read", "WATCHDOG=1"]
