@@ -9,7 +9,7 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser-deps proxy-deps monitoring-deps fmt bench crash faults file-faults model fuzz soak lock clean
+.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps fmt bench crash faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,10 @@ proxy-deps: ## install Caddy, nginx and openssl for tests/process/test_proxies.p
 monitoring-deps: ## install Debian's Prometheus for tests/monitoring (by apt-get, with sudo where you aren't root)
 	@which prometheus promtool >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
 		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends prometheus'
+
+systemd-deps: ## install Debian's systemd for tests/house/test_units.py (by apt-get, as above)
+	@which systemd-analyze >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
+		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends systemd'
 
 fmt: setup ## sort imports, fix what can be fixed, format
 	@$(BIN)/ruff check --fix .

@@ -1,31 +1,24 @@
 """Debian's prometheus and promtool, or the reason why there are none."""
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.wanted import program
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "monitoring"
 
 
-def program(name: str) -> str:
-    """Find a program; without it the test is skipped with a reason, and fails where CI=true."""
-    if found := shutil.which(name):
-        return found
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
-        f"{name} is missing: make monitoring-deps, as root"
-    )
-
-
 def promtool(*arguments: str | Path, text: str = "") -> str:
     """Run promtool, which has to be content; return what it said."""
     done = subprocess.run(
-        [program("promtool"), *map(str, arguments)], input=text, capture_output=True, text=True, check=False
+        [program("promtool", "monitoring-deps"), *map(str, arguments)],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said

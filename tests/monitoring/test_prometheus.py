@@ -11,10 +11,11 @@ from typing import Any
 from aiohttp import ClientError, ClientSession
 
 from bot.emulator import Emulator
-from tests.monitoring.promtool import DOCS, metrics_in, of_dashboard, of_rules, program, promtool
+from tests.monitoring.promtool import DOCS, metrics_in, of_dashboard, of_rules, promtool
 from tests.process import rig
 from tests.process.harness import POLL_SECONDS, Bot, reserved_port
 from tests.scraping import samples
+from tests.wanted import program
 
 TOKEN = "a-token-that-may-only-read"
 DASHBOARD = json.loads((DOCS / "dashboard.json").read_text("utf-8"))
@@ -66,7 +67,8 @@ async def prometheus(folder: Path, bot: Bot, http: ClientSession) -> AsyncIterat
     (folder / "bot.token").write_text(f"{TOKEN}\n")
     with reserved_port() as port, (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            program("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+            program("prometheus", "monitoring-deps"),
+            f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
             f"--web.listen-address=127.0.0.1:{port}", stdout=log, stderr=log,
         )  # fmt: skip
         try:
@@ -78,7 +80,7 @@ async def prometheus(folder: Path, bot: Bot, http: ClientSession) -> AsyncIterat
 
 async def test_prometheus_scrapes_a_daemon_and_knows_what_happened(tmp_path: Path) -> None:
     """Three messages came and were answered: so says a query. Rules and dashboard find what they look for."""
-    program("prometheus")
+    program("prometheus", "monitoring-deps")
     async with rig.emulator() as emu, rig.configured(tmp_path / "bot", emu) as bot, ClientSession() as http:
         bot.configure(admin={"allowed_hosts": ["bot.example.com"]})
         await bot.start(env={"BOT_ADMIN__TOKEN": "the-owners-own", "BOT_ADMIN__READ_TOKEN": TOKEN})

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import socket
 import ssl
 import tomllib
@@ -21,6 +20,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.process.harness import START_SECONDS, Bot, reserved_port
+from tests.wanted import program
 
 RECIPES = (Path(__file__).parents[2] / "docs" / "proxy.md").read_text("utf-8")
 TOKEN, CLIENT = "proxy-test-token", "127.0.0.7"  # an address that isn't the proxy's own
@@ -31,13 +31,6 @@ def recipe(language: str) -> str:
     """Return the one block of a language in docs/proxy.md."""
     (found,) = re.findall(rf"```{language}\n(.*?)```", RECIPES, re.DOTALL)
     return str(found)
-
-
-def program(name: str) -> str:
-    """Find a program; without it the test is skipped with a reason, and fails where CI=true."""
-    if found := shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"):
-        return found
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{name} is missing: make proxy-deps, as root")
 
 
 @dataclass(frozen=True)
@@ -104,7 +97,7 @@ def placed(text: str, bot: Bot) -> str:
 @asynccontextmanager
 async def caddy(bot: Bot, folder: Path) -> AsyncIterator[Proxy]:
     """Run Caddy with certificates of its own authority."""
-    caddy_ = program("caddy")
+    caddy_ = program("caddy", "proxy-deps")
     with reserved_port() as http, reserved_port() as port:
         apart = f"http_port {http}\nhttps_port {port}\nadmin off\nlocal_certs\nskip_install_trust\n"
         apart += f"default_bind 127.0.0.1\nstorage file_system {folder}/storage\nlog {{\nlevel ERROR\n}}\n"
@@ -120,7 +113,7 @@ async def caddy(bot: Bot, folder: Path) -> AsyncIterator[Proxy]:
 @asynccontextmanager
 async def nginx(bot: Bot, folder: Path) -> AsyncIterator[Proxy]:
     """Run nginx with a certificate that signs itself."""
-    nginx_, openssl = program("nginx"), program("openssl")
+    nginx_, openssl = program("nginx", "proxy-deps"), program("openssl", "proxy-deps")
     names = "subjectAltName=DNS:bot.example.com,DNS:status.example.com"
     wanted = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=bot", "-addext", names)
     files = ("-keyout", f"{folder}/privkey.pem", "-out", f"{folder}/fullchain.pem")
