@@ -5,11 +5,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_ENV := $(VENV)-lock
+DIST_ENV := $(VENV)-dist
 LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps fmt bench crash faults file-faults model fuzz soak lock clean
+.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps dist-deps dist fmt bench crash faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +49,20 @@ systemd-deps: ## install Debian's systemd for tests/house/test_units.py (by apt-
 	@which systemd-analyze >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
 		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends systemd'
 
+dist-deps: ## install what `make dist` needs beyond Python (by apt-get, as above)
+	@$(if $(filter-out 0,$(shell id -u)),sudo) sh -c 'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive \
+		apt-get install --quiet --yes --no-install-recommends binutils libpython$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')'
+
+dist: $(DIST_ENV)/.installed ## build dist/bot-VERSION-ARCH, one file that needs no Python, and a wheel: the same bytes each time
+	@rm -rf build dist
+	@export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) PYTHONHASHSEED=1; \
+	$(DIST_ENV)/bin/python -m hatchling build --target wheel && \
+	$(DIST_ENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-index --force-reinstall dist/bot-*.whl && \
+	$(DIST_ENV)/bin/pyinstaller --onefile --clean --noconfirm --log-level WARN --name bot --specpath build --distpath dist \
+		--collect-data bot --collect-submodules bot packaging/entry.py
+	@mv dist/bot dist/bot-$$($(DIST_ENV)/bin/python -c 'import bot; print(bot.__version__)')-$$(uname -m)
+	@ls -l dist
+
 fmt: setup ## sort imports, fix what can be fixed, format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -73,16 +88,17 @@ fuzz: setup ## throw N (20000) spoiled webhooks of a SEED (any) at a real daemon
 soak: setup ## load a real daemon for MINUTES (20) while faults come and go: does it stay flat?
 	@$(BIN)/python -m tests.soak $(MINUTES)
 
-lock: ## renew requirements.txt and requirements-run.txt (exact versions with hashes)
+lock: ## renew the requirements files (exact versions with hashes)
 	@$(PYTHON) -m venv --clear $(UV_ENV)
 	@$(UV_ENV)/bin/python -m pip --disable-pip-version-check --quiet install uv
 	@env -u UV_FIND_LINKS $(LOCK) --group dev --group build --output-file requirements.txt
 	@env -u UV_FIND_LINKS $(LOCK) --constraint requirements.txt --no-annotate --output-file requirements-run.txt
+	@env -u UV_FIND_LINKS $(LOCK) --constraint requirements.txt --group dist --no-annotate --output-file requirements-dist.txt
 	@rm -rf $(UV_ENV)
-	@git --no-pager diff --stat -- requirements.txt requirements-run.txt
+	@git --no-pager diff --stat -- 'requirements*.txt'
 
 clean: ## remove .venv, caches and what builds leave
-	@rm -rf $(VENV) $(UV_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(UV_ENV) $(DIST_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml
@@ -93,4 +109,10 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DIST_ENV)/.installed: requirements-dist.txt
+	@$(PYTHON) -m venv --clear $(DIST_ENV)
+	@$(DIST_ENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-dist.txt
+	@rm -f $(DIST_ENV)/lib/python*/site-packages/*.dist-info/RECORD  # it travels along, and knows this folder's path
 	@touch $@

@@ -41,9 +41,16 @@ def test_the_daemon_runs_on_what_was_tested() -> None:
     assert not {"pytest", "ruff", "mypy"} & set(pins("requirements-run.txt"))
 
 
+def test_the_one_file_holds_what_was_tested() -> None:
+    """Versions of the daemon's own dependencies are the same, and what builds it is locked."""
+    assert pins("requirements-run.txt").items() <= pins("requirements-dist.txt").items()
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    assert set(groups["dist"]) <= set(pins("requirements-dist.txt"))
+
+
 def test_every_pin_has_a_hash_and_the_locks_say_nothing_of_where_from() -> None:
     """Only pins, hashes and comments: no index, no folder of wheels, no editable install."""
-    for name in ("requirements.txt", "requirements-run.txt"):
+    for name in ("requirements.txt", "requirements-run.txt", "requirements-dist.txt"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert len(re.findall(r"\\\n    --hash=sha256:[0-9a-f]{64}", text)) >= len(pins(name)) > 10
         assert [line for line in text.splitlines() if not re.match(r"\w|    --hash=|    # ", line)] == []
