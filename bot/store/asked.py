@@ -11,7 +11,8 @@ from bot.store.claims import words_of
 from bot.store.turns import SPOKEN, said
 
 _QUESTION = """
-SELECT body, user_id, phone_number_id, name, quoted_wamid, coalesce(asked_at, :now) FROM questions WHERE id = :id"""
+SELECT body, user_id, phone_number_id, name, quoted_wamid,
+       coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', asked_at), :now) FROM questions WHERE id = :id"""
 _SPOKEN = f"""
 SELECT {SPOKEN.format(decided=" AND finished_at <= :until AND id <> :id", written=" AND planned_at <= :until")}
   FROM users u WHERE u.id = :user"""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -72,6 +73,7 @@ def run_together(connection: sqlite3.Connection, jobs: list[Job], begin: str) ->
                 job.outcome = (not isinstance(result, Exception), result)
         connection.execute("COMMIT")
     except Exception as error:  # whatever a caller's function raises is handed back to that caller
+        traceback.clear_frames(error.__traceback__)  # else a cursor there keeps a read open, and all later ones old
         if connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):  # it is rolled back all the same
                 connection.execute("ROLLBACK")

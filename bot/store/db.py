@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import math
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import aiosqlite
 import structlog
 
-from bot.errors import StoreUnavailable
+from bot.errors import BadValue, StoreUnavailable
 from bot.store.batch import Job, each, run_batch
 from bot.store.damage import Broken, missed, open_files, touch, unavailable
 
@@ -26,6 +28,9 @@ IDLE_SECONDS = 0.003  # after such a pause the writer commits half of what waits
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
 STORE_AGAIN_SECONDS = 1.0
 CLOSING_PATIENCE_SECONDS = 2.0
+LOOK_SECONDS = 5.0
+LOOK_STEPS = 2000  # of SQLite's machine, between two looks at the clock: well under a millisecond
+TOO_LONG = f"this takes over {LOOK_SECONDS:g} seconds: look for something else"
 LOCKED = "another program holds the file's write lock"
 
 
@@ -43,6 +48,7 @@ class Database:
         self._writes = _Lane(self._writer, "write", path, self.broken)
         self._reads, self._looks = (_Lane(each, "read", path, self.broken) for each in opened[1:])
         self._writes.ran = committed
+        self._closing, self._look_until = False, math.inf
 
     @classmethod
     async def open(cls, path: Path, committed: Ran | None = None) -> "Database":
@@ -53,7 +59,12 @@ class Database:
                 opened.append(await _connect(path, query_only=query_only))
                 stack.push_async_callback(opened[-1].close)  # should the next one fail: leave no thread behind
             stack.pop_all()
-        return cls(path, committed, *opened)
+        database = cls(path, committed, *opened)
+        await database._looker.set_progress_handler(database._gives_up, LOOK_STEPS)
+        return database
+
+    def _gives_up(self) -> bool:
+        return self._closing or time.monotonic() > self._look_until
 
     @property
     def trouble(self) -> str | None:
@@ -98,13 +109,28 @@ class Database:
         return await self._reads.add(bulk, argument, math.inf)
 
     async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do as `read` does on a connection for what people look at: however long it takes, no turn's read waits."""
-        return await self._looks.add(each, work, math.inf)
+        """Do as `read` does on a connection for what people look at: however long it takes, no turn's read waits.
+
+        Nobody's look takes longer than LOOK_SECONDS, as the next one waits for it. Raises BadValue where it would.
+        """
+
+        def limited(db: sqlite3.Connection) -> T:
+            if done.cancelled():
+                return cast(T, None)  # whoever asked has gone
+            self._look_until = time.monotonic() + LOOK_SECONDS
+            try:
+                return work(db)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT and not self._closing:
+                    raise BadValue("search", TOO_LONG) from None
+                raise
+
+        done: asyncio.Future[T] = self._looks.add(cast(Any, each), limited, math.inf)
+        return await done
 
     async def close(self) -> None:
         """Store what was handed over (a file that is locked gets a little time), then close all connections."""
-        with contextlib.suppress(ValueError):  # where it is closed already
-            await self._looker.interrupt()  # however long a look takes, nobody waits for it any more
+        self._closing = True  # however long a look takes, nobody waits for it any more
         for lane in (self._writes, self._reads, self._looks):
             await lane.close()
         for connection in (self._looker, self._reader, self._writer):
@@ -218,6 +244,8 @@ async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connect
     connection = aiosqlite.connect(path, isolation_level=None, cached_statements=256)
     try:
         connection = await connection
+        # A byte that somebody's terminal wrote in another code must not keep a row, and all beside it, from being read.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         for pragma in (
             f"busy_timeout = {BUSY_MS}",
             "journal_mode = WAL",

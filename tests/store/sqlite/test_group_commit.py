@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import StoreUnavailable
+from bot.errors import BadValue, StoreUnavailable
 from bot.store.db import Database
 from tests.store.sqlite.terminal import rows
 
@@ -213,6 +213,67 @@ async def test_closing_waits_for_no_long_look(database: Database) -> None:
         await database.close()
     with pytest.raises(StoreUnavailable):
         await look
+
+
+async def test_a_look_that_takes_too_long_is_cut_off_and_those_behind_it_go_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One person's search can be made to take minutes; whoever has gone is not looked for at all."""
+    monkeypatch.setattr("bot.store.db.LOOK_SECONDS", 0.05)
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    slow = [asyncio.create_task(database.look(lambda db: db.execute(endless).fetchone())) for _ in range(3)]
+    quick = asyncio.create_task(database.look(lambda db: db.execute("SELECT 1").fetchone()))
+    gone = asyncio.create_task(database.look(lambda db: db.execute("INSERT INTO n VALUES (1)")))
+    await asyncio.sleep(0)
+    gone.cancel()
+    async with asyncio.timeout(5):
+        assert await quick == (1,)
+        for look in slow:
+            with pytest.raises(BadValue, match="takes over"):
+                await look
+
+
+async def test_a_stop_cuts_off_every_look_that_waits(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the one under way."""
+    monkeypatch.setattr("bot.store.db.LOOK_SECONDS", 3600)
+    entered = threading.Event()
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+    def long(db: sqlite3.Connection) -> object:
+        entered.set()
+        return db.execute(endless).fetchone()
+
+    looks = [asyncio.create_task(database.look(long)) for _ in range(5)]
+    await asyncio.to_thread(entered.wait, 5)
+    async with asyncio.timeout(5):
+        await database.close()
+        for told in await asyncio.gather(*looks, return_exceptions=True):
+            assert isinstance(told, StoreUnavailable)
+
+
+async def test_a_read_that_breaks_in_the_middle_leaves_nobody_in_the_past(database: Database, path: Path) -> None:
+    """Its cursor would keep the moment at which it began, for whoever reads after it."""
+
+    def broken(db: sqlite3.Connection) -> None:
+        cursor = db.execute("SELECT value FROM n")
+        raise LookupError(cursor.fetchone())
+
+    for n in range(3):
+        await database.write(insert(n))
+    for ask in (database.read, database.look):
+        told = [asyncio.create_task(ask(broken)) for _ in range(2)]
+        for one in told:
+            with pytest.raises(LookupError) as caught:
+                await one
+            assert caught.value.__traceback__  # whoever keeps the error keeps no cursor
+        await database.write(insert(100 + len(stored(path))))
+        assert await ask(lambda db: db.execute("SELECT count(*) FROM n").fetchone()[0]) == len(stored(path))
+
+
+async def test_a_byte_in_another_code_is_read_as_an_unknown_letter(database: Database) -> None:
+    """A terminal in Latin-1 wrote it; strictly read, the row would keep all that is read with it from everybody."""
+    for ask in (database.read, database.look, database.write):
+        assert await ask(lambda db: db.execute("SELECT CAST(x'4A6F73E9' AS TEXT)").fetchone()) == ("Jos\ufffd",)
 
 
 async def test_closing_stores_what_was_handed_over(database: Database, path: Path) -> None:
