@@ -15,13 +15,13 @@ EMPTY = "an empty filter would mean all: leave it out if that is meant"  # a scr
 SEARCHED = 10_000  # the newest failures: a page over a million messages takes no longer
 _PAGE = """
 SELECT o.id, 'u' || o.user_id AS user_id, u.name, coalesce(u.phone, u.bsuid) AS phone, o.type, o.body,
-       value ->> 1 AS error, o.attempts, coalesce(o.finished_at, o.received_at) AS failed_at, value ->> 2 AS retryable
+       value ->> 1 AS error, o.attempts, value ->> 3 AS failed_at, value ->> 2 AS retryable
   FROM json_each(:page) CROSS JOIN outbox o ON o.id = value ->> 0 CROSS JOIN users u ON u.id = o.user_id
- ORDER BY o.id DESC"""
+ ORDER BY failed_at DESC, o.id DESC"""
 _COUNTED = """
 SELECT (SELECT json_array(count(*), count(*) FILTER (WHERE retry_until > :now)) FROM meant),
-       (SELECT json_group_array(json_array(id, error, coalesce(retry_until > :now, 0))) FROM
-         (SELECT * FROM meant WHERE id < :before ORDER BY id DESC LIMIT :most))"""
+       (SELECT json_group_array(json_array(id, error, coalesce(retry_until > :now, 0), failed_at)) FROM
+         (SELECT * FROM meant WHERE (failed_at, id) < (:before, :id) ORDER BY failed_at DESC, id DESC LIMIT :most))"""
 _CAUSES = """
 SELECT error, count(*) AS count, count(*) FILTER (WHERE retry_until > :now) AS can FROM failing
  GROUP BY error ORDER BY count DESC, error"""
@@ -64,20 +64,22 @@ def meant(db: sqlite3.Connection, which: Failing) -> tuple[str, Row]:
     if which.search:
         places = {"name": ("u.name",), "text": ("o.body", "f.error"), "number": ("u.phone", "u.bsuid", "o.id")}
         likes = [f"{column} LIKE :{words} ESCAPE '!'" for words in places for column in places[words]]
-        chosen = f"""SELECT f.* FROM ({chosen} ORDER BY id DESC LIMIT {SEARCHED}) f CROSS JOIN outbox o ON o.id = f.id
-                     CROSS JOIN users u ON u.id = o.user_id WHERE u.id = :exact OR {" OR ".join(likes)}"""
+        chosen = f"""SELECT f.* FROM ({chosen} ORDER BY failed_at DESC, id DESC LIMIT {SEARCHED}) f
+                     CROSS JOIN outbox o ON o.id = f.id CROSS JOIN users u ON u.id = o.user_id
+                     WHERE u.id = :exact OR {" OR ".join(likes)}"""
     return chosen, values | patterns(which.search)
 
 
 def page(db: sqlite3.Connection, at: Row, limit: int, after: str | None, which: Failing) -> Row:
     """Return a page of what a filter means; see Insights.failures."""
     chosen, values = meant(db, which)
-    values |= at | {"before": int(after) if after else 2**62, "most": limit + 1}
+    before, _, id_ = (after or "~-0").rpartition("-")  # all that is a time comes before ~
+    values |= at | {"before": before, "id": int(id_), "most": limit + 1}
     once = "" if which.search else "NOT"  # a search is made once, an index is looked at twice
     counts, found = db.execute(f"WITH meant AS {once} MATERIALIZED ({chosen}) {_COUNTED}", values).fetchone()
     total, retryable = json.loads(counts)
     rows = dicts(db, _PAGE, {"page": found})
-    following = str(rows[limit - 1]["id"]) if len(rows) > limit else None
+    following = "{failed_at}-{id}".format(**rows[limit - 1]) if len(rows) > limit else None
     return {"failures": rows[:limit], "next": following, "total": total, "retryable": retryable}
 
 

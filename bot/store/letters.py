@@ -18,7 +18,7 @@ SELECT r.user_id, coalesce(u.last_message_at, '') <= :window, {PART_COLUMNS}
   FROM replies r JOIN users u ON u.id = r.user_id
  WHERE r.id IN (SELECT min(id) FROM replies INDEXED BY replies_letters WHERE {_WAITING} GROUP BY user_id)
    AND coalesce(r.not_before_at, '') <= :now
-   AND (r.sending_at IS NULL OR julianday(r.sending_at) IS NOT NULL)  -- nonsense by hand takes nobody's place
+   AND r.sending_at IS strftime('%Y-%m-%dT%H:%M:%fZ', r.sending_at)  -- nonsense by hand takes nobody's place
    AND u.merging_into IS NULL AND u.id NOT IN (SELECT merging_into FROM users WHERE merging_into IS NOT NULL)
  ORDER BY coalesce(r.not_before_at, r.planned_at), r.id LIMIT :most"""
 _NEXT = f"""
@@ -26,7 +26,7 @@ SELECT min(not_before_at) FROM replies INDEXED BY replies_letters WHERE {_WAITIN
 # Beside the probes of the turns, not instead: it may be the letter that WhatsApp refuses.
 _SHUT = f"""
 SELECT probe_at > :now
-       OR EXISTS (SELECT 1 FROM replies WHERE {_WAITING} AND sending_at >= max(probe_at, :tried))
+       OR EXISTS (SELECT 1 FROM replies WHERE {_WAITING} AND sending_at BETWEEN max(probe_at, :tried) AND :now)
   FROM circuits WHERE service = 'graph' AND state = 'open'"""
 
 

@@ -17,9 +17,11 @@ from bot.store.rows import insert, select
 PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.sending_at, r.error"
 # Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.
 IN_PLAN = "(r.kind = 'answer' OR r.planned_at >= o.begun_at)"
+SAID = timedelta(seconds=0.5)  # until what is being said to somebody may be over
 _REPLIES = "replies (id, user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries, sending_at)"
 _HELD_COLUMNS = """o.id, o.leased_at, u.id, u.phone, u.bsuid, u.pair_full_at,
-       (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id)"""
+       (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id),
+       EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id)"""
 _HELD = """
        json_each(?) CROSS JOIN outbox o ON o.id = value ->> 0 AND o.state = 'leased' AND o.leased_at = value ->> 1
        CROSS JOIN users u ON u.id = o.user_id"""
@@ -120,12 +122,12 @@ def _plan(
     db: sqlite3.Connection, plan: Plan, held: Any, limit: PairLimit, now: datetime, ids: Iterator[int], rows: list[Any]
 ) -> Planned:
     """Make the parts of one plan; their rows join `rows`."""
-    user_id, phone, bsuid, full_at, last = held
+    user_id, phone, bsuid, full_at, last, letter_begun = held
     lead, text_now = plan.lease.messages[0].id, stamp(now)
     bodies = [] if plan.kind == "apology" and _spoken(db, lead) else plan.bodies
     begun: Admission | None = None
     if plan.begin and bodies:
-        begun = _wait(db, user_id, full_at, limit, now)
+        begun = Wait(now + SAID) if letter_begun else _wait(db, user_id, full_at, limit, now)
     parts: list[Part] = []
     for number, body in enumerate(bodies, (last or 0) + 1):
         callback_id, begins = secrets.token_hex(12), plan.begin and begun is None
@@ -184,13 +186,18 @@ def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: Pai
     """
     row = db.execute(
         """SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at,
-                  iif(r.outbox_id IS NULL, r.tries = ?, o.leased_at = ?) AS held
+                  iif(r.outbox_id IS NULL, r.tries = ?, o.leased_at = ?) AS held,
+                  CASE WHEN r.part > 1 THEN 0
+                       WHEN r.outbox_id IS NULL THEN EXISTS (SELECT 1 FROM answers_begun WHERE user_id = u.id)
+                       ELSE EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id) END
              FROM replies r JOIN users u ON u.id = r.user_id LEFT JOIN outbox o ON o.id = r.outbox_id WHERE r.id = ?""",
         (part.tries, token, part.id),
     ).fetchone()
     if row is None or row[0] not in ("planned", "sending") or not row[7]:
         return Settled(row[0] if row and row[7] else "cancelled")
-    _, callback_id, tries, user_id, phone, bsuid, full_at, _ = row
+    _, callback_id, tries, user_id, phone, bsuid, full_at, _, other_begun = row
+    if other_begun:
+        return Wait(now + SAID)
     if (wait := _wait(db, user_id, full_at, limit, now)) is not None:
         return wait
     db.execute(

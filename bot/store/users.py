@@ -112,7 +112,11 @@ class People:
         return self._known[known_as] if known_as else None
 
     def _create(self, who: Identity, now: str) -> User:
-        cursor = self._db.execute("INSERT INTO users (name, created_at) VALUES (?, ?)", (who.name, now))
+        cursor = self._db.execute(
+            """INSERT INTO users (id, name, created_at)
+               SELECT 1 + max(last_user, coalesce((SELECT max(id) FROM users), 0)), ?, ? FROM control""",
+            (who.name, now),
+        )
         assert cursor.lastrowid is not None
         return self._people.setdefault(cursor.lastrowid, User(cursor.lastrowid, None, None, who.name, 0, None))
 

@@ -41,7 +41,7 @@ class Api:
             web.get("/api/users/{user_id}", _told(lambda request: read.user(request.match_info["user_id"]))),
             web.get("/api/failures", _told(self.failures)),
             web.get("/api/causes", _told(self.causes)),
-            web.get("/api/audit", _told(lambda request: read.audit(*wire.paging(request.query, wire.FAILURES_CURSOR)))),
+            web.get("/api/audit", _told(lambda request: read.audit(*wire.paging(request.query, wire.AUDIT_CURSOR)))),
             web.get("/api/messages/{id}/model", _told(self.asked)),
             web.get("/api/openapi.json", openapi),
             web.post("/api/messages/{id}/retry", self.retry),

@@ -59,12 +59,21 @@ class Written:
     waits: bool = True
     sending: bool = False  # a try began, and nobody knows how it ended
     callback: tuple[str, int] | None = None  # id and number of the last try
+    rest: tuple["Written", ...] = ()  # the parts behind it
+
+    def fail(self) -> None:
+        """It ends, and what was to follow with it."""
+        self.waits = False
+        for one in self.rest:
+            one.waits = False
 
     def end(self, outcome: Outcome) -> None:
         """A try ends."""
         match outcome:
-            case Done() | Failed():
+            case Done():
                 self.waits = False
+            case Failed():
+                self.fail()
             case InDoubt(until=until) | Released(until=datetime() as until):
                 self.since = until
 
@@ -217,13 +226,18 @@ class Expected:
                 and one.callback[0] == callback
                 and (not failed or (one.sending and number == one.callback[1]))
             ):
+                if failed and one.waits:
+                    one.fail()
                 one.waits = False
 
     # -- letters
 
     def write(self, who: Person, bodies: Iterable[str], now: datetime) -> None:
         """The owner writes."""
-        self.letters += [Written(body, who, now) for body in bodies]
+        parts: list[Written] = []
+        for body in reversed([*bodies]):
+            parts.insert(0, Written(body, who, now, rest=tuple(parts)))
+        self.letters += parts
 
     def letters_due(self, now: datetime) -> list[Written]:
         """The oldest of each person's that wait, whoever has waited longest first; who is about to be one has none."""

@@ -204,6 +204,8 @@ class QueueMachine(Webhooks, Turns, Owner, RuleBasedStateMachine):
         await self.resume_all()
         for _ in range(self.named * 4 + 50):
             self.desk.tick(1000)  # a wait that was set by hand may be of hours by now
+            for letter in await self.desk.letters():  # an answer waits for the rest of one that has begun
+                await self.post(letter, "sent")
             for lease in await self.desk.claim(SLOTS):
                 said = self.expected.named(lease.messages[0].wamid)
                 assert said is not None

@@ -265,3 +265,17 @@ async def test_a_wait_for_a_status_shows_as_retrying(desk: Desk) -> None:
     look = await desk.look(ANA)
     assert look["user"]["state"] == "retrying"
     assert look["queue"][0]["not_before_at"] == "2026-11-24T10:01:00.000Z"
+
+
+async def test_what_failed_last_stands_first_however_old_the_message_is(desk: Desk) -> None:
+    """One that waited for a day and expired just now is the news."""
+    for who in ("5215560001", "5215560002", "5215560003"):
+        await desk.say(who, who[-1])
+    leases = {lease.messages[0].body: lease for lease in await desk.claim()}
+    for body in ("2", "3", "1"):
+        desk.tick()
+        await desk.settle(leases[body], Failed("bad"))
+    page = await desk.store.insights.failures(2)
+    again = await desk.store.insights.failures(2, page["next"])
+    assert [row["body"] for row in (*page["failures"], *again["failures"])] == ["1", "3", "2"]
+    assert again["next"] is None

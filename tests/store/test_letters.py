@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain import Done, Failed, Identity, InDoubt, Letter, Operator, Released
 from bot.errors import NotFound, WrongState
-from bot.store.replies import PairLimit, Permit, Settled, Wait
+from bot.store.replies import PairLimit, Permit, Plan, Settled, Wait
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk, at, message
 
@@ -249,8 +249,74 @@ async def test_a_date_edited_into_nonsense_holds_up_nobody_else(desk: Desk) -> N
     await desk.begin(letter, letter.part)
     await desk.say(BEN, "Ben's")
     await desk.write(BEN, "hello Ben")
-    await desk.store._db.write(lambda db: db.execute("UPDATE replies SET sending_at = 'noon' WHERE id = 1"))
-    assert bodies([await desk.letter()]) == ["hello Ben"]
+    for nonsense in ("noon", "now", "9999-12-31T00:00:00.000Z"):
+        await desk.store._db.write(
+            lambda db, at=nonsense: db.execute("UPDATE replies SET sending_at = ? WHERE id = 1", (at,))
+        )
+        assert bodies(await desk.letters())[-1:] == ["hello Ben"]
+
+
+@pytest.mark.parametrize("nonsense", ["now", "9999-12-31T00:00:00.000Z"])
+async def test_nonsense_takes_no_probes_place(desk: Desk, nonsense: str) -> None:
+    """While WhatsApp is down one letter is tried at a time: one that can't be."""
+    letter = await written(desk)
+    await desk.begin(letter, letter.part)
+    await desk.end(letter, Released(desk.clock.now(), "graph", error="down"))
+    await desk.say(BEN, "Ben's")
+    await desk.write(BEN, "hello Ben")
+    await desk.store._db.write(lambda db: db.execute("UPDATE replies SET sending_at = ? WHERE id = 1", (nonsense,)))
+    desk.tick(HOUR)
+    await desk.store._db.write(lambda db: db.execute("UPDATE replies SET not_before_at = '9999' WHERE id = 1"))
+    assert bodies(await desk.letters()) == ["hello Ben"]
+
+
+# -- whole
+
+
+async def test_a_letter_waits_until_an_answer_that_has_begun_is_whole(desk: Desk) -> None:
+    """Nothing lands between the parts of an answer."""
+    await desk.say(ANA, "question")
+    lease = await desk.lease()
+    one, two = await desk.plan(lease, "one", "two")
+    await desk.write(ANA, "one moment")
+    letter = await desk.letter()
+    await desk.begin(lease, one)
+    wait = await desk.cant_begin(letter, letter.part)
+    assert isinstance(wait, Wait)
+    await desk.end(letter, Released(wait.until))
+    await desk.begin(lease, two, desk.receipt(one))
+    await desk.settle(lease, Done(desk.receipt(two)))
+    desk.tick(1)
+    await desk.post(await desk.letter())
+    assert [body for body, *_ in await desk.told(ANA)] == ["one", "two", "one moment"]
+
+
+async def test_an_answer_waits_until_a_letter_that_has_begun_is_whole(desk: Desk) -> None:
+    """Whichever way it asks for its first part; the rest of the letter waits for nobody."""
+    letter = await written(desk, "letter one", "letter two")
+    lease = await desk.lease()
+    await desk.begin(letter, letter.part)
+    planned, begun = await desk.store.plan(Plan(lease, "answer", ["answer one", "answer two"], begin=True))
+    assert isinstance(begun, Wait)
+    assert isinstance(await desk.cant_begin(lease, planned[0]), Wait)
+    await desk.end(letter, Done(desk.receipt(letter.part)))
+    assert isinstance(await desk.cant_begin(lease, planned[0]), Wait)
+    await desk.post(await desk.letter())
+    await desk.begin(lease, planned[0])
+
+
+async def test_of_a_letter_that_failed_in_the_middle_nothing_more_goes_out(desk: Desk) -> None:
+    """As of an answer; another letter does."""
+    letter = await written(desk, "one", "two", "three")
+    await desk.write(ANA, "another")
+    await desk.post(letter)
+    second = await desk.letter()
+    await desk.begin(second, second.part)
+    await desk.store.refuse_part(second.part, "131026 undeliverable", final=True)
+    await desk.end(second, Failed("131026 undeliverable"))
+    states = [(body, state) for body, state, _ in await desk.told(ANA)]
+    assert states == [("one", "sent"), ("two", "failed"), ("three", "cancelled"), ("another", "planned")]
+    assert bodies([await desk.letter()]) == ["another"]
 
 
 # -- sent
@@ -294,15 +360,17 @@ async def test_the_answers_of_a_message_that_is_not_leased_are_no_letters(desk: 
 
 @pytest.mark.parametrize("delivery", ["sent", "read", "failed"])
 async def test_a_status_settles_a_doubt(desk: Desk, delivery: str) -> None:
-    """It is over, and the next letter is due at once."""
-    letter = await written(desk, "one", "two")
+    """It is over, and the next letter is due at once; one that failed in the middle ends there."""
+    letter = await written(desk, "one", "the rest of it")
+    await desk.write(ANA, "two")
     callback = await desk.begin(letter, letter.part)
     await desk.end(letter, InDoubt(at(60)))
     assert await desk.letters() == []
     await desk.tell(delivery, callback=callback, error="131026 undeliverable")  # type: ignore[arg-type]
-    assert bodies([await desk.letter()]) == ["two"]
-    state = "failed" if delivery == "failed" else "sent"
-    assert (await desk.told(ANA))[0] == ("one", state, delivery)
+    failed = delivery == "failed"
+    assert bodies([await desk.letter()]) == ["two" if failed else "the rest of it"]
+    state, rest = ("failed", "cancelled") if failed else ("sent", "planned")
+    assert (await desk.told(ANA))[:2] == [("one", state, delivery), ("the rest of it", rest, None)]
 
 
 async def test_a_doubt_is_told_to_whoever_looks_next(desk: Desk) -> None:

@@ -184,6 +184,7 @@ REFUSED = {
         "UPDATE outbox SET not_before_at = datetime('now', '+1 hour') WHERE body = 'waits'",
         "not_before_at is no time: write it like 2026-11-24T10:41:07.123Z",
     ),
+    "a reply deleted in its send": ("DELETE FROM replies", "it is being sent, or nobody knows yet how its send ended"),
     "no such state": ("UPDATE outbox SET state = 'retry' WHERE body = 'done'", "outbox_state"),
     "no text": ("UPDATE outbox SET body = x'00ff' WHERE body = 'waits'", "TEXT"),
 }
@@ -196,6 +197,10 @@ async def test_what_only_the_daemon_may_do_is_refused_in_a_sentence(desk: Desk, 
     await desk.serve(await desk.lease(), "answer")
     await desk.say(ANA, "leased", "waits")
     lease = await desk.lease()
+    await desk.write(BEN, "a letter")
+    letter = await desk.letter()
+    await desk.begin(letter, letter.part)
+    by_hand(path, "UPDATE replies SET sending_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE state = 'sending'")
     before = rows(path, "SELECT * FROM outbox")
     statement, sentence = REFUSED[which]
     with pytest.raises(Refused, match=sentence):
@@ -243,3 +248,16 @@ async def test_nonsense_about_when_the_daemon_was_last_there_keeps_none_from_sta
     for nonsense in ("9999-99-99T99:99:99.999Z", "zz", ""):
         by_hand(path, f"UPDATE control SET listening_at = '{nonsense}'")
         assert await desk.store.adopt() == 0
+
+
+async def test_the_id_of_a_person_who_was_deleted_is_given_to_nobody(desk: Desk, path: Path) -> None:
+    """A page or a script that still names them must not write to a stranger, or show their audit."""
+    await desk.say(ANA, "a")
+    await desk.say(BEN, "b")
+    assert await desk.serve_all() == ["a", "b"]
+    ben = await desk.id_of(BEN)
+    for table in ("outbox", "replies", "user_ids"):
+        by_hand(path, f"DELETE FROM {table} WHERE user_id = {ben}")
+    by_hand(path, f"DELETE FROM users WHERE id = {ben}")
+    await desk.say("5215550003", "c")
+    assert await desk.id_of("5215550003") > ben

@@ -126,3 +126,12 @@ def test_what_a_hand_wrote_is_no_reason_to_fail(db: sqlite3.Connection, look: Lo
     """UPDATE control SET paused_at = 'now' pauses, too."""
     db.execute("UPDATE control SET paused_at = 'lunch time'")
     assert look().text == "Paused since lunch time"
+
+
+def test_what_the_owner_was_alerted_of_is_said_where_all_else_is_well(db: sqlite3.Connection, look: Look) -> None:
+    """Everything fails, and nothing waits: that isn't normal. What to do about it is said below."""
+    text = "Messages fail one after the other: the last 5. `bot failures` says why."
+    db.execute("INSERT INTO alerts VALUES ('failures', ?, ?, ?)", (text, stamp(START), stamp(START)))
+    assert look() == Headline("Messages fail one after the other: the last 5", "busy")
+    db.execute("DELETE FROM alerts")
+    assert look() == Headline("Answering normally", "good")

@@ -1,0 +1,51 @@
+-- Failures are listed by when they failed: what came long ago and failed just now stands first.
+CREATE INDEX outbox_failed_at ON outbox (coalesce(finished_at, received_at), id) WHERE state = 'failed';
+DROP INDEX outbox_causes;
+CREATE INDEX outbox_causes ON outbox (error, coalesce(finished_at, received_at), id, user_id, state) WHERE state = 'failed';
+
+DROP VIEW failing;
+CREATE VIEW failing AS
+-- Each message that failed, and each whose answer WhatsApp took and then couldn't deliver, once. A retry puts it back
+-- while that time is to come: never for a reply, for 24 hours after the person's last message for one that expired.
+SELECT id, user_id, error,
+       iif(error IS NOT 'expired', '9999',
+         (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', last_message_at, '+1 day') FROM users WHERE users.id = user_id)) AS retry_until,
+       coalesce(finished_at, received_at) AS failed_at
+  FROM outbox WHERE state = 'failed'
+UNION ALL
+SELECT r.outbox_id, r.user_id, r.error, NULL,
+       (SELECT coalesce(o.finished_at, o.received_at) FROM outbox o WHERE o.id = r.outbox_id)
+  FROM replies r
+ WHERE r.delivery = 'failed' AND r.outbox_id IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM outbox o INDEXED BY outbox_failed WHERE o.id = r.outbox_id AND o.state = 'failed')
+   AND NOT EXISTS (SELECT 1 FROM replies e
+                    WHERE e.outbox_id = r.outbox_id AND e.delivery = 'failed' AND e.part < r.part);
+
+-- An id that was given is never given again: a page that still names who was forgotten must not lead to a stranger.
+ALTER TABLE control ADD COLUMN last_user INTEGER NOT NULL DEFAULT 0 /* the highest id of a person whose row was deleted */;
+CREATE TRIGGER users_deleted AFTER DELETE ON users WHEN OLD.id > (SELECT last_user FROM control)
+BEGIN
+  UPDATE control SET last_user = OLD.id;
+END;
+CREATE TRIGGER replies_guard_delete BEFORE DELETE ON replies
+WHEN OLD.state = 'sending' AND OLD.sending_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hour')
+BEGIN
+  SELECT RAISE(ABORT, 'it is being sent, or nobody knows yet how its send ended: delete it when its state is another');
+END;
+
+-- What the owner writes goes out whole or ends where it failed, as an answer does.
+CREATE TRIGGER replies_letter_failed AFTER UPDATE OF state ON replies WHEN NEW.state = 'failed' AND NEW.outbox_id IS NULL
+BEGIN
+  UPDATE replies SET state = 'cancelled', error = 'the part before it failed'
+   WHERE callback_id BETWEEN substr(NEW.callback_id, 1, instr(NEW.callback_id, '-')) AND substr(NEW.callback_id, 1, instr(NEW.callback_id, '-')) || '~'
+     AND part > NEW.part AND state = 'planned';
+END;
+
+-- Nothing lands between the parts of what is said: whose letter has begun and isn't whole waits for no answer, nor the
+-- other way round; what hasn't begun waits for them.
+CREATE VIEW letters_begun AS
+SELECT r.user_id FROM replies r JOIN replies b ON b.callback_id = substr(r.callback_id, 1, instr(r.callback_id, '-')) || (r.part - 1)
+ WHERE r.outbox_id IS NULL AND r.state IN ('planned', 'sending') AND r.part > 1 AND b.state <> 'planned';
+CREATE VIEW answers_begun AS
+SELECT o.user_id FROM outbox o JOIN replies a ON a.outbox_id = o.id JOIN replies b ON b.outbox_id = o.id AND b.part = a.part - 1
+ WHERE o.state = 'leased' AND a.state IN ('planned', 'sending') AND b.state <> 'planned';
