@@ -49,7 +49,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
     """Read the configuration, secrets included, and make its paths absolute: they are relative to path's folder.
 
     The environment wins over the file, and over a systemd credential of the same name; there an empty secret is a
-    missing one. Raises ConfigError with every mistake that can be seen; `to_run` counts what is missing to run, too.
+    missing one. Raises ConfigError with every mistake that can be seen; `to_run` counts what is missing to run, too:
+    who only looks at the file has no tokens as a rule.
     """
     problems: list[str] = []
     written = _read_file(path, problems)
@@ -70,7 +71,12 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, to_run: bool = 
 def missing_to_run(config: Config) -> tuple[str, ...]:
     """Return a line for each thing that `bot run` wants beyond a configuration without mistakes."""
     wanted = ["whatsapp.phone_number_id", *(key for key in SECRETS if not key.startswith(("admin.", "alerts.")))]
-    return tuple(f"{key} is missing; {_how_to_set(key)}" for key in wanted if not attrgetter(key)(config))
+    missing = [f"{key} is missing; {_how_to_set(key)}" for key in wanted if not attrgetter(key)(config)]
+    if (config.admin.exposed or config.admin.read_token) and not config.admin.token:
+        others = "others than this machine can reach the status page"
+        why = others if config.admin.exposed else "admin.read_token alone is set"
+        missing.append(f"admin.token is missing, and {why}; {_how_to_set('admin.token')}")
+    return tuple(missing)
 
 
 def _read_file(path: Path, problems: list[str]) -> dict[str, Any] | None:
@@ -182,9 +188,6 @@ def _how_to_set(key: str, variable: str | None = None) -> str:
 def _contradictions(config: Config) -> Iterator[str]:
     """Yield a line for what no key can say alone; it names all the keys concerned."""
     server, admin, openai = config.server, config.admin, config.openai
-    if (admin.exposed or admin.read_token) and not admin.token:
-        why = "others than this machine can reach the status page" if admin.exposed else "admin.read_token alone is set"
-        yield f"admin.token is missing, and {why}; {_how_to_set('admin.token')}"
     if admin.token and admin.token == admin.read_token:
         yield "admin.read_token must not be the same as admin.token: who may only look could act; make another"
     if server.port == admin.port != 0 and (server.host == admin.host or {server.host, admin.host} & {"0.0.0.0", "::"}):
