@@ -36,6 +36,7 @@ def headline(db: sqlite3.Connection, at: dict[str, Any], known: Sequence[str], *
     if stopped or spent:
         return Headline([*stopped, SPENT][0], "bad")
     if (facts["oldest_seconds"] or 0.0) < BACKLOG_SECONDS:
-        return Headline("Answering normally", "good")
+        alert = (facts["alert"] or "").partition(". ")[0]  # what to do about it stands in its own list
+        return Headline(alert or "Answering normally", "busy" if alert else "good")
     to_go = f", about {age(facts['waiting'] / facts['pace'] * 60)} to go" if facts["pace"] else ""
     return Headline(f"Backlog: {facts['waiting']:,} waiting, oldest {age(facts['oldest_seconds'])}{to_go}", "busy")

@@ -23,5 +23,6 @@ SELECT :now AS now,
            WHERE u.paused_at IS NULL AND coalesce(not_before_at, '') <= :now LIMIT 1),
          (SELECT min(ready_at) FROM users WHERE ready_at <= :now)))) * 86400, 3) AS oldest_seconds,
        (SELECT nullif(avg(answered), 0) FROM minutes
-         WHERE at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-5 minutes') AND at <= :now AND depth > 0) AS pace
+         WHERE at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-5 minutes') AND at <= :now AND depth > 0) AS pace,
+       (SELECT text FROM alerts ORDER BY raised_at DESC, name LIMIT 1) AS alert
   FROM control
