@@ -20,10 +20,11 @@ from bot.clock import age, readable
 from bot.errors import NotFound
 from bot.store.failures import Retried
 from bot.store.operators import SKIPPED
+from bot.store.people import CONVERSATION_MOST
 from bot.store.store import Store
 from bot.web import privacy
 from bot.web.guard import VISITOR, Visitor, operator
-from bot.web.wire import FAILURES_CURSOR, USERS_CURSOR, filters, paging, prefers_html
+from bot.web.wire import AUDIT_CURSOR, FAILURES_CURSOR, USERS_CURSOR, filters, paging, prefers_html
 
 log = structlog.get_logger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
@@ -111,7 +112,7 @@ class Page:
         if not _templates.cache_info().currsize:
             await asyncio.to_thread(_templates)
         if found := re.fullmatch("/users/([^/]+)", path):
-            return "user.html", await self._insights.user(found[1])
+            return "user.html", {**await self._insights.user(found[1]), "conversation_most": CONVERSATION_MOST}
         if path != "/":
             raise NotFound("there is no such page")
         asked = {name: query.get(name, "") for name in ASKED}
@@ -124,6 +125,7 @@ class Page:
             "headline": self._store.headline(known),
             "reasons": self._store.reasons(),
             "circuits": look.circuits(),
+            "alerts": look.alerts(),
             "stats": look.queue_stats(),
             "today": look.today(),
             "trends": look.trends(),
@@ -142,7 +144,7 @@ class Page:
 
     async def audit(self, request: web.Request) -> web.Response:
         """Draw what operators did."""
-        limit, after = paging(request.query, FAILURES_CURSOR)
+        limit, after = paging(request.query, AUDIT_CURSOR)
         rows = await self._insights.audit(limit, after)
         return self.draw("audit.html", request[VISITOR], here=request.path, asked={"after": after}, **rows)
 
@@ -186,4 +188,4 @@ def _done(request: web.Request) -> str | None:
     if known and what == "retried" and len(figures) > 1:  # several were meant, and some of them left
         why = {words: int(count) for words, count in zip(SKIPPED.values(), figures[1:], strict=False) if int(count)}
         return f"{Retried(int(figures[0]), why)}."
-    return DONE[what].format(*figures, "?", "?") if known else None
+    return DONE[what].format(*figures, "?", "?").removesuffix(" Messages skipped: 0.") if known else None

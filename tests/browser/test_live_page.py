@@ -28,6 +28,7 @@ async def test_what_somebody_does_on_the_page_is_left_alone(afternoon: Bot, brow
         box = page.locator(f"#failures input[type=checkbox][value='{first}']")
         await box.check()
         await page.locator("#charts summary").click()
+        await page.mouse.move(1, 1)  # what scrolls under the pointer would be held
         await page.get_by_role("searchbox", name="Search").first.fill("half a wo")
         await row.get_by_role("button").focus()
         await page.evaluate(

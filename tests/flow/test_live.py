@@ -431,7 +431,7 @@ async def test_a_burst_is_watched_as_it_comes_and_goes_and_a_restart_is_survived
             await world.emu.say(world.ana, f"message {n}")
         await page.until("users", "Ana Torres")
         await world.sent(5, world.ana)
-        await page.until("figures", "<dt>Model answers today</dt><dd>5</dd>")
+        await page.until("figures", "<dt>Answers today</dt><dd>5</dd>")
     await page.ended()
     async with world.running() as bot:
         page = await opened(int(bot.admin_url.rpartition(":")[2]))

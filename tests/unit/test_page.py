@@ -150,7 +150,7 @@ async def test_failures_are_grouped_by_their_cause(page: Drawn) -> None:
     outline = Outline(await page.status("sort=recent"))
     assert re.search(r"common & <i>\s*2.*rare\s*1", outline.words, re.DOTALL)
     assert "/?sort=recent&cause=common+%26+%3Ci%3E#failures-title" in outline.links
-    chosen = Outline(await page.status("cause=rare&failures_after=9"))
+    chosen = Outline(await page.status("cause=rare&failures_after=2026-11-24T10:00:00.000Z-9"))
     assert "/#failures-title" in chosen.links
     assert "two" not in chosen.words
 

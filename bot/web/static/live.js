@@ -71,9 +71,14 @@ function paused() {
   return pause.getAttribute("aria-pressed") === "true";
 }
 
+function obey(pressed) {
+  pause.setAttribute("aria-pressed", String(pressed));
+  if (pressed) { disconnect(); tell("paused", "This page stays as it is"); } else if (!document.hidden) connect();
+}
+// For this window, over its links and forms.
 pause.addEventListener("click", () => {
-  pause.setAttribute("aria-pressed", String(!paused()));
-  if (paused()) { disconnect(); tell("paused", "This page stays as it is"); } else connect();
+  sessionStorage.setItem("paused", String(!paused()));
+  obey(!paused());
 });
 // A page that nobody sees needs no connection: a browser has six to one server, and a phone a battery.
 document.addEventListener("visibilitychange", () => {
@@ -189,4 +194,4 @@ function announce() {
 }
 
 bar.hidden = false;
-if (!document.hidden) connect();
+obey(sessionStorage.getItem("paused") === "true");
