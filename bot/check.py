@@ -1,16 +1,20 @@
 """`bot check --online` and `--alerts`: try WhatsApp, our own address, the model service and the channels of alerts.
 
-What each answer means is said in words.
+What each answer means is said in words: check.json.
 """
 
+import json
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 from pydantic import SecretStr
 
-from bot.alerts import WORDS, Alert, Channels, Undelivered, Way
+from bot.alerts import WORDS as ALERTS
+from bot.alerts import Alert, Channels, Undelivered, Way
 from bot.clock import Clock, stamp
 from bot.config import Config, OpenAI, WhatsApp
 from bot.domain import Message, Question
@@ -21,26 +25,8 @@ from bot.store.store import Store
 from bot.whatsapp.client import GraphClient
 
 TIMEOUT = aiohttp.ClientTimeout(total=15)
-NO_TOKEN = "The access token is wrong, has expired or was withdrawn: make a new permanent one (of a system user)."
-NO_RIGHT = "The access token may not use this number: it wants whatsapp_business_messaging and …_management for it."
-NO_NUMBER = "No such number for this token: copy the phone number ID (not the phone number) from the app's API setup."
-NO_ANSWER = "WhatsApp gave no usable answer: look at the network and at whatsapp.base_url."
-WRONG_SECRET = "The app secret is another app's: mend BOT_WHATSAPP__APP_SECRET or set whatsapp.appsecret_proof = false."
-WRONG_CLOCK = "This machine's clock is over 5 minutes off WhatsApp's: set it (timedatectl), then restart the bot."
-NO_CHANNEL = "No test alert was sent: set whatsapp_to, webhook_url or ntfy_url under [alerts]."
-UNSIGNED = "The app wants each call signed: set whatsapp.appsecret_proof = true."
-GRAPH_CODES = {"190": NO_TOKEN, "": NO_ANSWER, "33": NO_NUMBER, "100": NO_NUMBER, "803": NO_NUMBER}
-GRAPH_CODES |= dict.fromkeys(["3", "10", "131005", *map(str, range(200, 300))], NO_RIGHT)
-PUBLIC_ERRORS: dict[type[Exception], str] = {  # the special ones first
-    aiohttp.ClientConnectorDNSError: "its name is not known: look at its DNS record",
-    aiohttp.ClientSSLError: "its TLS fails, and Meta wants a valid certificate: look at the reverse proxy",
-    aiohttp.ClientConnectorError: "it takes no connection: look at the reverse proxy and the firewall",
-    TimeoutError: "it gives no answer in time: look at the firewall and the reverse proxy",
-    aiohttp.ClientError: "what answers there breaks off or speaks no HTTP: look at the reverse proxy",
-}
-PUBLIC_STATUSES = dict.fromkeys((502, 503, 504), "the proxy is there, the bot isn't: start it; look at server.port")
-PUBLIC_STATUSES[403] = "another verify token is expected there: restart the bot, or another program has its address"
-SOMETHING_ELSE = "something else answers there: the reverse proxy has to hand /webhook to this bot, without a redirect"
+WORDS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+GRAPH, GRAPH_CODES, PUBLIC = WORDS["graph"], WORDS["graph codes"], WORDS["public"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +54,15 @@ async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) ->
     try:
         number = await graph.phone_number()
     except ServiceError as error:
-        meaning = GRAPH_CODES.get(error.code or "", "WhatsApp refuses the number.")
+        code = re.sub("^2..$", "2xx", error.code or "")
+        meaning = GRAPH[GRAPH_CODES.get(code, "refused")]
         if "appsecret_proof" in error.reason:
-            meaning = WRONG_SECRET if whatsapp.appsecret_proof else UNSIGNED
+            meaning = GRAPH["wrong secret" if whatsapp.appsecret_proof else "unsigned"]
         return [Finding(False, f"{meaning} ({error.reason})")]
     name = f"{number.get('display_phone_number', '?')} as “{number.get('verified_name', '?')}”"
     signed = ", and the app secret belongs to the token's app" if whatsapp.appsecret_proof else ""
     known = Finding(True, f"WhatsApp knows the number {name}, the token may use it{signed}.")
-    wrong = [Finding(False, WRONG_CLOCK)] * bool(graph.clock_off)
+    wrong = [Finding(False, GRAPH["wrong clock"])] * bool(graph.clock_off)
     return [known, *wrong, await _check_subscription(whatsapp.waba_id, graph)]
 
 
@@ -105,12 +92,12 @@ async def check_alerts(config: Config) -> list[Finding]:
         findings = [await _try(name, way, stamp(clock.now())) for name, way in ways.items()]
     if store:
         await store.close()
-    return findings or [Finding(None, NO_CHANNEL)]
+    return findings or [Finding(None, WORDS["no channel"])]
 
 
 async def _try(name: str, way: Way, now: str) -> Finding:
     try:
-        how = await way(Alert("test", WORDS["test"], now, now))
+        how = await way(Alert("test", ALERTS["test"], now, now))
         return Finding(True, f"A test alert went out by {name} ({how}): look whether it arrived.")
     except (Undelivered, ServiceError, StoreError) as error:
         return Finding(False, f"No test alert went out by {name}: {error}.")
@@ -126,9 +113,9 @@ async def check_public(public_url: str, verify_token: SecretStr, session: aiohtt
         async with session.get(address, params=query, allow_redirects=False) as response:
             if await response.read() == challenge.encode():
                 return Finding(True, f"{address}, asked from this machine, leads to a bot with this verify token.")
-            meaning, sign = PUBLIC_STATUSES.get(response.status, SOMETHING_ELSE), f"HTTP {response.status}"
+            meaning, sign = PUBLIC.get(str(response.status), PUBLIC["*"]), f"HTTP {response.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
-        meaning = next(words for kind, words in PUBLIC_ERRORS.items() if isinstance(error, kind))
+        meaning = next(PUBLIC[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in PUBLIC)
         sign = type(error).__name__  # its text may hold the query, with the token
     return Finding(False, f"{address}, asked from this machine: {meaning} ({sign}).")
 

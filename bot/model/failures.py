@@ -1,10 +1,12 @@
-"""Say what a failed call to a model means: our kinds for OpenAI's codes, and for how other servers put it.
+"""Say what a failed call to a model means: our kinds for OpenAI's codes, and how other servers put it (failures.json).
 
 Reasons name statuses and codes and never repeat the service's own text: it may quote the key or the user's words.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -22,29 +24,10 @@ _CAUSES: Final = (
     (aiohttp.ClientPayloadError, Kind.LATER, "the connection to the model was cut", "cut"),
     (BaseException, Kind.LATER, "the model's answer can't be read", "malformed"),
 )
-# What a service does that answers with these codes, or else with these statuses.
-_MEANINGS: Final = (
-    ("filters the message out", Kind.MESSAGE, "content_filter content_policy_violation moderation_blocked"),
-    ("wants to be paid", Kind.REFUSED, "insufficient_quota billing_hard_limit_reached billing_not_active 402"),
-    ("doesn't accept the API key", Kind.REFUSED, "invalid_api_key account_deactivated 401"),
-    ("denies permission", Kind.REFUSED, "403"),
-    ("doesn't know the model or the address", Kind.REFUSED, "model_not_found 404"),
-    ("refuses us", Kind.REFUSED, "unsupported_parameter unknown_parameter 3xx 4xx"),
-    ("finds the conversation too long", Kind.TOO_LONG, "context_length_exceeded 413"),
-    ("rejects the message", Kind.MESSAGE, "invalid_prompt 400 422"),
-    ("has no time", Kind.EVERYBODY, "429"),
-    ("is in trouble", Kind.LATER, "408 409 425 5xx"),
-)
-_CODES: Final = {code: (words, kind) for words, kind, codes in _MEANINGS for code in codes.split()}
-# Signs in "status message" that stand for a code, of services that have none.
-_SIGNS: Final = (
-    (r"\A403 .*(?:flagged|moderation)", "content_filter"),
-    (r"credit balance|insufficient (?:balance|credit|funds)", "insufficient_quota"),
-    (r"api key not valid", "invalid_api_key"),
-    (r"context[ _](?:length|window|size)|maximum context|reduce the length", "context_length_exceeded"),
-    (r"too many (?:input )?tokens|maximum number of tokens", "context_length_exceeded"),
-    (r"(?:prompt|input) is too long|request too large", "context_length_exceeded"),
-)
+# What a service does that answers with these codes, or else these statuses; and signs in "status message" that stand
+# for a code, of services that have none.
+_MEANINGS, _SIGNS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8")).values()
+_CODES: Final = {code: (words, Kind[kind]) for words, kind, codes in _MEANINGS for code in codes.split()}
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
