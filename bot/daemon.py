@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -55,7 +55,6 @@ class Daemon:
     def __init__(self, config: Config, *, clock: Clock | None = None, handler: Handler | None = None) -> None:
         self._config, self._clock, self._handler, self._metrics = config, clock or Clock(), handler, Metrics()
         self.reasons = {"start": "starting"}  # why messages can't be answered that only the process knows
-        self._store: Store | None = None
         self.insights: Insights
         self.broken: asyncio.Future[str]  # the file can't be used any more: why
         self.public_url = self.admin_url = ""
@@ -106,7 +105,7 @@ class Daemon:
                 self._metrics.watch_loop(),
             )
             for work in side_tasks:
-                await stack.enter_async_context(_owned(work))
+                await stack.enter_async_context(logs.owned(work))
             scheduler.start()
             del self.reasons["start"]
             notify("READY=1")
@@ -124,8 +123,7 @@ class Daemon:
         """Let count what can change while it runs, and say what does, and what wants a restart."""
         taken, left = take_over(self._config, new)
         logs.configure(secrets=self._config.secrets + new.secrets)
-        if self._store:
-            self._store.limit(_door(self._config), Budget.of(self._config))
+        self._store.limit(_door(self._config), Budget.of(self._config))
         log.info("reloaded", changed=taken, wants_restart=left)
 
     async def _open_store(self) -> Store:
@@ -158,18 +156,12 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
 
 
 async def _run(config: Config, reread: Callable[[], Config]) -> None:
-    daemon = Daemon(config)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, daemon, reread)
-    serving = asyncio.create_task(_serve(daemon))
+    serving = asyncio.create_task(_serve(config, reread))
     stop = functools.cache(serving.cancel)  # once: a second signal must not cut the drain short
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_, stop)
     await asyncio.wait([serving])
-    for signal_ in (
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-    ):  # as the loop closes, one more would kill what is ending well
+    for signal_ in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # one more would kill what is ending well
         asyncio.get_running_loop().remove_signal_handler(signal_)
         signal.signal(signal_, signal.SIG_IGN)
     if not serving.cancelled():
@@ -186,8 +178,9 @@ def _reload(daemon: Daemon, reread: Callable[[], Config]) -> None:
     notify("READY=1")
 
 
-async def _serve(daemon: Daemon) -> None:
-    async with daemon.running():
+async def _serve(config: Config, reread: Callable[[], Config]) -> None:
+    async with Daemon(config).running() as daemon:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, daemon, reread)
         # What was imported and built lives as long as the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -270,14 +263,3 @@ def _locked(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     return False
-
-
-@contextlib.asynccontextmanager
-async def _owned(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    task.add_done_callback(logs.tell_end)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

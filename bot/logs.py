@@ -5,8 +5,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, TextIO
@@ -65,11 +65,23 @@ def configure(
     logging.captureWarnings(True)
 
 
-def tell_end(task: asyncio.Task[Any]) -> None:
+def _tell_end(task: asyncio.Task[Any]) -> None:
     """Say at once what broke a task that was to run until it is cancelled: a callback for when it is done."""
     error = None if task.cancelled() else task.exception()
     if error and not isinstance(error, StoreUnavailable):  # then the daemon is about to end, and says why
         structlog.get_logger().error("a side task broke", exc_info=error)
+
+
+@asynccontextmanager
+async def owned(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Let a task work until the block ends; what breaks it is told at once."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_tell_end)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class _Handler(logging.Handler):

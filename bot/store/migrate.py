@@ -3,15 +3,13 @@
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from bot.clock import stamp
 from bot.errors import StartError
-from bot.store.damage import unavailable
+from bot.store.copies import back_up, opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ def check_file(path: Path) -> None:
         raise StartError(f"{path} can't be written, and to look at it takes that, too: {mend}")
     if not path.is_file():
         raise StartError(f"there is no database at {path}: start the daemon once (bot run), or check store.url")
-    with _opened(path, "rw") as connection:
+    with opened(path, "rw") as connection:
         version, latest = _version(connection, path), known_migrations()[-1].version
     if version < latest:
         raise StartError(f"{path} is of an older version ({version} of {latest}): start the daemon once to renew it")
@@ -56,6 +54,8 @@ def check_file(path: Path) -> None:
 
 def migrate(path: Path, now: datetime) -> None:
     """Create the file or bring it up to date, each migration in a transaction of its own.
+
+    What an older version left is copied before: bot.db.schema-4.
 
     Raises StartError: not a database, written by a newer version, a migration changed since it was applied, or the
     file can't be opened or written.
@@ -66,23 +66,15 @@ def migrate(path: Path, now: datetime) -> None:
     wal = path.with_name(f"{path.name}-wal")
     if wal.is_file() and wal.stat().st_size and not (path.is_file() and path.stat().st_size):
         raise StartError(f"{path} is empty or gone, {wal.name} isn't: put it back, or move both away")
-    with _opened(path, "rwc") as connection:
+    with opened(path, "rwc") as connection:
         version = _version(connection, path)
         _check_history(connection, known, version)
         connection.execute("PRAGMA journal_mode = WAL")  # writes: not before the file is known to be ours
         connection.execute("PRAGMA synchronous = FULL")
+        if 0 < version < known[-1].version:  # should the new one not be what was hoped for
+            back_up(path, path.with_name(f"{path.name}.schema-{version}"))
         for migration in known[version:]:
             _apply(connection, migration, now)
-
-
-@contextmanager
-def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    try:
-        uri = f"{path.absolute().as_uri()}?mode={mode}"
-        with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)) as connection:
-            yield connection
-    except sqlite3.Error as error:
-        raise StartError(f"{path} can't be opened as the bot's database: {unavailable(error, path)}") from error
 
 
 def _is_closed(path: Path) -> bool:

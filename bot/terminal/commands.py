@@ -18,9 +18,10 @@ import click
 from click.core import ParameterSource
 
 from bot import logs
-from bot.clock import Clock
+from bot.clock import Clock, stamp
 from bot.config import Config, load
 from bot.domain import Operator
+from bot.store.copies import back_up
 from bot.store.failures import EMPTY, Failing
 from bot.store.people import STATES
 from bot.store.store import Store
@@ -190,6 +191,19 @@ def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
         raise click.UsageError(f"TEXT must say something, in at most {clean.TEXT_LIMIT} characters.")
     replies = _on_store(config, lambda store, user_id: store.say(user_id, bodies, WHO), user)
     _show({"replies": replies}, [f"{user}: replies that the daemon sends: {replies}."], as_json=as_json)
+
+
+@_command
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--keep", type=click.IntRange(1, 10_000), help="So many bot-DATE.db stay in its folder: the newest.")
+def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> None:
+    """Copy the database to TARGET, or into a folder as bot-DATE.db. With the daemon up or down; the copy is checked."""
+    copy = target / f"bot-{stamp(Clock().now()).replace(':', '')}.db" if target.is_dir() else target
+    with click.progressbar(length=100, label="Copying", file=sys.stderr) as bar:
+        back_up(config.store.path, copy, lambda share: bar.update(round(share * 100) - bar.pos))
+    for old in sorted(copy.parent.glob("bot-20*Z.db"))[:-keep] if keep else ():
+        old.unlink()
+    _show({"copy": str(copy), "bytes": copy.stat().st_size}, [f"{copy}: whole and sound."], as_json=as_json)
 
 
 async def _status(store: Store) -> dict[str, Any]:

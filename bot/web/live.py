@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from bot.errors import StoreError
-from bot.logs import tell_end
+from bot.logs import owned
 from bot.store.store import Store
 from bot.web.guard import VISITOR, Visitor
 
@@ -48,13 +48,8 @@ class Live:
         app.on_shutdown.append(self._end)
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work) for work in (self._warm_up(), self._keep_drawing())]
-        for task in tasks:
-            task.add_done_callback(tell_end)
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with owned(self._warm_up()), owned(self._keep_drawing()):
+            yield
 
     async def _end(self, _: web.Application) -> None:
         self._ended = True

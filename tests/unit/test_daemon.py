@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bot.daemon import _owned, only_instance
+from bot.daemon import only_instance
 from bot.errors import StartError, StoreUnavailable
 from bot.janitor import feed_watchdog
+from bot.logs import owned
 
 
 async def test_a_side_task_that_breaks_is_told_at_once() -> None:
@@ -19,7 +20,7 @@ async def test_a_side_task_that_breaks_is_told_at_once() -> None:
         raise LookupError("of its own")
 
     with capture_logs() as lines:
-        async with _owned(broken()):
+        async with owned(broken()):
             for _ in range(3):
                 await asyncio.sleep(0)
             told = list(lines)
@@ -37,7 +38,7 @@ async def test_a_side_task_that_ends_with_the_file_or_the_daemon_is_no_news() ->
         await asyncio.Event().wait()
 
     with capture_logs() as lines:
-        async with _owned(without_file()), _owned(for_ever()):
+        async with owned(without_file()), owned(for_ever()):
             await asyncio.sleep(0)
     assert lines == []
 

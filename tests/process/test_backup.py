@@ -1,0 +1,81 @@
+"""`bot backup` beside a daemon that works: nobody waits for it, and what is cut off leaves no copy of that name."""
+
+import contextlib
+import json
+import sqlite3
+import stat
+import sys
+from pathlib import Path
+
+from bot.emulator import Emulator
+from tests.process.harness import Bot, until
+
+ANA = "34600111222"
+CUT_OFF = """
+import os, signal, sys
+from bot.store import copies
+from bot.terminal import commands
+copies.STEP_PAGES, whole = 1, copies.back_up
+commands.back_up = lambda path, copy, _: whole(path, copy, lambda _: os.kill(os.getpid(), signal.SIGKILL))
+sys.argv = ["bot", "backup", "copy.db"]
+from bot.cli import main
+main()
+"""
+
+
+def counted(copy: Path) -> int:
+    """Return how many messages a copy holds, which SQLite finds sound."""
+    with contextlib.closing(sqlite3.connect(copy)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+
+async def test_copies_beside_a_daemon_are_whole_private_and_as_many_as_are_kept(bot: Bot, emu: Emulator) -> None:
+    """Messages come all the time and are answered; the newest two copies stay."""
+    await bot.start()
+    folder = bot.folder / "copies"
+    folder.mkdir()
+    held = []
+    for n in range(4):
+        await emu.say(ANA, f"message {n}")
+        ended = await bot.command("backup", str(folder), "--keep", "2", "--json")
+        assert (ended.code, ended.err.count("Traceback")) == (0, 0)
+        told = json.loads(ended.out)
+        copy = Path(told["copy"])
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        assert copy.stat().st_size == told["bytes"]
+        held.append((copy, counted(copy)))
+    assert [count for _, count in held] == [1, 2, 3, 4]
+    assert sorted(folder.iterdir()) == [copy for copy, _ in held[-2:]]
+    await until(lambda: set(bot.states().values()) == {"done"})
+
+
+async def test_a_copy_that_is_cut_off_takes_nobodys_name(bot: Bot, emu: Emulator) -> None:
+    """The one before stays; the daemon's file is none the worse."""
+    process = await bot.start()
+    await emu.say(ANA, "hola")
+    copy = bot.folder / "copy.db"
+    assert (await bot.command("backup", str(copy))).code == 0
+    before = copy.read_bytes()
+    cut = await bot.launch(sys.executable, "-c", CUT_OFF)
+    assert await cut.ended() == -9
+    assert copy.read_bytes() == before
+    assert (await bot.command("backup", str(copy))).code == 0
+    assert counted(copy) == 1
+    assert process.running
+
+
+async def test_a_copy_can_be_put_in_the_files_place(bot: Bot, emu: Emulator) -> None:
+    """docs/operate.md: stop, move the file away, copy the copy there, start. What was answered stays answered."""
+    process = await bot.start()
+    await emu.say(ANA, "hola")
+    await until(lambda: bot.states() == {"hola": "done"})
+    assert (await bot.command("backup", "copy.db")).code == 0
+    assert await process.stop() == 0
+    for name in ("bot.db", "bot.db-wal", "bot.db-shm"):
+        (bot.folder / name).unlink(missing_ok=True)
+    (bot.folder / "copy.db").rename(bot.database)
+    await bot.start()
+    await emu.say(ANA, "again")
+    await until(lambda: bot.states() == {"hola": "done", "again": "done"})
+    assert emu.sends(ANA) == ["answer to: hola", "answer to: again"]
