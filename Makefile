@@ -59,7 +59,7 @@ dist: $(DIST_ENV)/.installed ## build dist/bot-VERSION-ARCH, one file that needs
 	$(DIST_ENV)/bin/python -m hatchling build --target wheel && \
 	$(DIST_ENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-index --force-reinstall dist/bot-*.whl && \
 	$(DIST_ENV)/bin/pyinstaller --onefile --clean --noconfirm --log-level WARN --name bot --specpath build --distpath dist \
-		--collect-data bot --collect-submodules bot packaging/entry.py
+		--collect-data bot --collect-submodules bot onefile/entry.py
 	@mv dist/bot dist/bot-$$($(DIST_ENV)/bin/python -c 'import bot; print(bot.__version__)')-$$(uname -m)
 	@ls -l dist
 

@@ -15,6 +15,6 @@ else:
 if not Path(ssl.get_default_verify_paths().openssl_capath, "ca-certificates.crt").is_file():
     os.environ.setdefault("SSL_CERT_FILE", certifi.where())
 
-from bot.__main__ import main  # noqa: E402
+from bot.__main__ import main
 
 main()
