@@ -10,7 +10,7 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps dist-deps dist fmt bench crash faults file-faults model fuzz soak lock clean
+.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps dist-deps dist vps fmt bench crash faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ dist: $(DIST_ENV)/.installed ## build dist/bot-VERSION-ARCH, one file that needs
 		--collect-data bot --collect-submodules bot onefile/entry.py
 	@mv dist/bot dist/bot-$$($(DIST_ENV)/bin/python -c 'import bot; print(bot.__version__)')-$$(uname -m)
 	@ls -l dist
+
+vps: setup dist ## the one file and the units on Debian 12 and 13 with a real systemd (as root, with debootstrap; minutes)
+	@tests/vps/run.sh
 
 fmt: setup ## sort imports, fix what can be fixed, format
 	@$(BIN)/ruff check --fix .
