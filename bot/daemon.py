@@ -20,7 +20,7 @@ from bot import logs
 from bot.alerts import Alerts, Channels
 from bot.bell import Bell
 from bot.clock import Clock
-from bot.config import Admin, Config, ConfigError, Server, take_over
+from bot.config import Admin, Config, Server, take_over
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
 from bot.janitor import feed_watchdog, keep_house, note_minutes, tell_manager, tell_reasons
@@ -122,7 +122,6 @@ class Daemon:
     def reload(self, new: Config) -> None:
         """Let count what can change while it runs, and say what does, and what wants a restart."""
         taken, left = take_over(self._config, new)
-        logs.configure(secrets=self._config.secrets + new.secrets)
         self._store.limit(_door(self._config), Budget.of(self._config))
         log.info("reloaded", changed=taken, wants_restart=left)
 
@@ -173,8 +172,8 @@ def _reload(daemon: Daemon, reread: Callable[[], Config]) -> None:
     notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
     try:
         daemon.reload(reread())
-    except ConfigError as error:
-        log.error("not reloaded: all goes on as before", mistakes=str(error))
+    except Exception as error:  # what stands there may be a number or a secret: the log gets the keys alone
+        log.error("not reloaded: `bot check` says why", mistakes=[line.split()[0] for line in str(error).splitlines()])
     notify("READY=1")
 
 
@@ -214,16 +213,16 @@ def _listen(name: str, at: Server | Admin) -> socket.socket:
     """Listen before anything else is opened, so that a port that is taken leaves everything untouched."""
     if held := handed_over().get(name):
         return held.dup()  # the service manager's stays open
-    section = SECTIONS[name].lower()
     try:
         family, _, _, _, address = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
         both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # :: takes IPv4, too
         return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except socket.gaierror as error:
-        raise StartError(f"{section}.host = {at.host!r} is no address of this machine: {error.strerror}") from error
+        wrong = f"{SECTIONS[name].lower()}.host = {at.host!r} is no address of this machine"
+        raise StartError(f"{wrong}: {error.strerror}") from error
     except OSError as error:
         why = os.strerror(error.errno or 0)  # its own text has the address once more
-        mend = f"stop what uses it, or set {section}.port"
+        mend = f"stop what uses it, or set {SECTIONS[name].lower()}.port"
         raise StartError(f"can't listen on {at.host} port {at.port}: {why}; {mend}") from error
 
 

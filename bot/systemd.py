@@ -1,6 +1,7 @@
 """How systemd and the daemon talk: sd_notify(3), one datagram a message, and sd_listen_fds(3), the sockets it holds."""
 
 import contextlib
+import itertools
 import math
 import os
 import socket
@@ -37,22 +38,22 @@ def handed_over() -> Mapping[str, socket.socket]:
 
     They stay open where the daemon ends, so that clients wait for the next one. Raises StartError for any other socket.
     """
-    pid, count, names = (os.environ.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
+    pid, _, names = (os.environ.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
     if pid != str(os.getpid()):
         return {}
     found: dict[str, socket.socket] = {}
-    for name, descriptor in zip(names.split(":"), range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count)), strict=False):
-        one = socket.socket(fileno=descriptor)
-        one.set_inheritable(False)
-        listens = one.family in {socket.AF_INET, socket.AF_INET6} and one.getsockopt(
-            socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    for name, descriptor in zip(names.split(":"), itertools.count(FIRST_DESCRIPTOR), strict=False):
+        with contextlib.suppress(OSError):  # what is no socket is missed below
+            one = socket.socket(fileno=descriptor)
+            listens = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if name in SECTIONS and listens and one.family in {socket.AF_INET, socket.AF_INET6}:
+                one.set_inheritable(False)
+                found[name] = one
+    if sorted(found) != sorted(names.split(":")):
+        raise StartError(
+            f"systemd handed over sockets named {names!r}: wanted is one ListenStream= with address and port, "
+            "FileDescriptorName=public, and another with FileDescriptorName=admin"
         )
-        if name not in SECTIONS or name in found or not listens:
-            raise StartError(
-                f"systemd handed over a socket named {name!r} ({one.family.name}): wanted is one ListenStream= with "
-                "address and port, FileDescriptorName=public, and another with FileDescriptorName=admin"
-            )
-        found[name] = one
     return found
 
 

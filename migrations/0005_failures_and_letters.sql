@@ -41,11 +41,12 @@ BEGIN
      AND part > NEW.part AND state = 'planned';
 END;
 
--- Nothing lands between the parts of what is said: whose letter has begun and isn't whole waits for no answer, nor the
--- other way round; what hasn't begun waits for them.
-CREATE VIEW letters_begun AS
-SELECT r.user_id FROM replies r JOIN replies b ON b.callback_id = substr(r.callback_id, 1, instr(r.callback_id, '-')) || (r.part - 1)
- WHERE r.outbox_id IS NULL AND r.state IN ('planned', 'sending') AND r.part > 1 AND b.state <> 'planned';
+-- Nothing lands between the parts of what is said: what has begun and isn't whole goes on, what hasn't begun waits for it.
+CREATE VIEW begun AS
+SELECT r.id, r.user_id, r.outbox_id, b.sending_at AS since
+  FROM replies r JOIN replies b ON b.user_id = r.user_id AND b.planned_at = r.planned_at AND b.part = r.part - 1
+   AND b.outbox_id IS r.outbox_id
+ WHERE r.state IN ('planned', 'sending') AND b.state <> 'planned';
+CREATE VIEW letters_begun AS SELECT user_id, since FROM begun WHERE outbox_id IS NULL;
 CREATE VIEW answers_begun AS
-SELECT o.user_id FROM outbox o JOIN replies a ON a.outbox_id = o.id JOIN replies b ON b.outbox_id = o.id AND b.part = a.part - 1
- WHERE o.state = 'leased' AND a.state IN ('planned', 'sending') AND b.state <> 'planned';
+SELECT o.user_id FROM outbox o CROSS JOIN begun b ON b.outbox_id = o.id WHERE o.state = 'leased';

@@ -2,11 +2,11 @@
 
 from operator import attrgetter
 
-from bot.config.loading import FIELDS
+from bot.config.loading import FIELDS, SECRETS
 from bot.config.settings import Config
 
 SECTIONS = {"openai", "limits", "alerts", "replies"}
-FOR_THE_START = {"openai.api_key", "openai.base_url", "openai.api"}
+FOR_THE_START = {*SECRETS, "openai.base_url", "openai.api"}
 
 
 def take_over(config: Config, new: Config) -> tuple[list[str], list[str]]:

@@ -28,11 +28,11 @@ def back_up(path: Path, copy: Path, tell: Callable[[float], None] = lambda _: No
 
     Nobody waits for it; only the WAL grows meanwhile. Raises StartError, with nothing left behind.
     """
-    part = copy.with_name(f".{copy.name}.part")
-    if not copy.parent.is_dir():
-        raise StartError(f"there is no folder {copy.parent}: make it first")
+    part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
+    if copy.resolve() in (path.with_name(path.name + end).resolve() for end in ("", "-wal", "-shm", ".lock")):
+        raise StartError(f"{copy} is the database itself: name another file, or a folder")
     try:
-        part.unlink(missing_ok=True)
+        part.touch()
         with opened(path, "rw") as source, opened(part, "rwc") as target:
             source.execute("BEGIN")
             source.execute("SELECT 1 FROM sqlite_schema").fetchone()  # the moment: else each write would begin it anew

@@ -60,11 +60,9 @@ class Database:
                 stack.push_async_callback(opened[-1].close)  # should the next one fail: leave no thread behind
             stack.pop_all()
         database = cls(path, committed, *opened)
-        await database._looker.set_progress_handler(database._gives_up, LOOK_STEPS)
+        gives_up = lambda: database._closing or time.monotonic() > database._look_until  # noqa: E731
+        await database._looker.set_progress_handler(gives_up, LOOK_STEPS)
         return database
-
-    def _gives_up(self) -> bool:
-        return self._closing or time.monotonic() > self._look_until
 
     @property
     def trouble(self) -> str | None:
@@ -124,6 +122,8 @@ class Database:
                 if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT and not self._closing:
                     raise BadValue("search", TOO_LONG) from None
                 raise
+            finally:
+                self._look_until = math.inf  # a BEGIN may be asked, too, before the next look says its own time
 
         done: asyncio.Future[T] = self._looks.add(cast(Any, each), limited, math.inf)
         return await done

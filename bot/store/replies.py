@@ -18,10 +18,11 @@ PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.send
 # Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.
 IN_PLAN = "(r.kind = 'answer' OR r.planned_at >= o.begun_at)"
 SAID = timedelta(seconds=0.5)  # until what is being said to somebody may be over
+WHOLE = timedelta(minutes=1)  # that an answer waits for the rest of a letter at most: WhatsApp may refuse it for long
 _REPLIES = "replies (id, user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries, sending_at)"
 _HELD_COLUMNS = """o.id, o.leased_at, u.id, u.phone, u.bsuid, u.pair_full_at,
        (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id),
-       EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id)"""
+       EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id AND since > ?)"""
 _HELD = """
        json_each(?) CROSS JOIN outbox o ON o.id = value ->> 0 AND o.state = 'leased' AND o.leased_at = value ->> 1
        CROSS JOIN users u ON u.id = o.user_id"""
@@ -101,7 +102,7 @@ def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: d
     The second value is the first part's admission where that was to begin; LeaseLost stands for a lease that is gone.
     """
     leases = json.dumps([(plan.lease.messages[0].id, plan.lease.token) for plan in plans])
-    held = {(id_, token): user for id_, token, *user in select(db, _HELD_COLUMNS, _HELD, (leases,))}
+    held = {(id_, token): user for id_, token, *user in select(db, _HELD_COLUMNS, _HELD, (stamp(now - WHOLE), leases))}
     ids = count(1 + (db.execute("SELECT max(id) FROM replies").fetchone()[0] or 0))
     results: list[Planned | LeaseLost] = []
     rows: list[tuple[Any, ...]] = []
@@ -187,11 +188,11 @@ def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: Pai
     row = db.execute(
         """SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at,
                   iif(r.outbox_id IS NULL, r.tries = ?, o.leased_at = ?) AS held,
-                  CASE WHEN r.part > 1 THEN 0
+                  CASE WHEN EXISTS (SELECT 1 FROM begun WHERE id = r.id) THEN 0
                        WHEN r.outbox_id IS NULL THEN EXISTS (SELECT 1 FROM answers_begun WHERE user_id = u.id)
-                       ELSE EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id) END
+                       ELSE EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id AND since > ?) END
              FROM replies r JOIN users u ON u.id = r.user_id LEFT JOIN outbox o ON o.id = r.outbox_id WHERE r.id = ?""",
-        (part.tries, token, part.id),
+        (part.tries, token, stamp(now - WHOLE), part.id),
     ).fetchone()
     if row is None or row[0] not in ("planned", "sending") or not row[7]:
         return Settled(row[0] if row and row[7] else "cancelled")

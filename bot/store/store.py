@@ -62,8 +62,7 @@ class Store:
 
     def limit(self, door: inbox.Door, budget: turns.Budget) -> None:
         """Let other limits count from now on."""
-        self._door, self._budget = door, budget
-        self.insights.budget = budget
+        self._door, self._budget, self.insights.budget = door, budget, budget
 
     async def close(self) -> None:
         """Store what is under way and let go of the file."""

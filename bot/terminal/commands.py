@@ -23,6 +23,7 @@ from bot.config import Config, load
 from bot.domain import Operator
 from bot.store.copies import back_up
 from bot.store.failures import EMPTY, Failing
+from bot.store.migrate import check_file
 from bot.store.people import STATES
 from bot.store.store import Store
 from bot.store.turns import Budget
@@ -198,10 +199,12 @@ def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
 @click.option("--keep", type=click.IntRange(1, 10_000), help="So many bot-DATE.db stay in its folder: the newest.")
 def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> None:
     """Copy the database to TARGET, or into a folder as bot-DATE.db. With the daemon up or down; the copy is checked."""
+    check_file(config.store.path)
     copy = target / f"bot-{stamp(Clock().now()).replace(':', '')}.db" if target.is_dir() else target
     with click.progressbar(length=100, label="Copying", file=sys.stderr) as bar:
         back_up(config.store.path, copy, lambda share: bar.update(round(share * 100) - bar.pos))
-    for old in sorted(copy.parent.glob("bot-20*Z.db"))[:-keep] if keep else ():
+    others = sorted({*copy.parent.glob("bot-20??-??-??T??????.???Z.db")} - {copy, config.store.path})
+    for old in others[: 1 - keep or None] if keep else ():
         old.unlink()
     _show({"copy": str(copy), "bytes": copy.stat().st_size}, [f"{copy}: whole and sound."], as_json=as_json)
 

@@ -26,7 +26,6 @@ NOSNIFF = {"X-Content-Type-Options": "nosniff"}  # a page's other headers say wh
 Draw = Callable[[str, Mapping[str, str], Visitor], Awaitable[Mapping[str, str]]]
 View = tuple[str, Visitor]  # a page's path and query, as those see it who may see the same
 Parts = dict[str, str]  # by id, as JSON
-NOBODY: View = ("/", Visitor("reader", "", hides=False))
 
 
 class Live:
@@ -89,7 +88,7 @@ class Live:
         """Draw once for nobody: whoever looks first waits neither for templates nor for a cold file."""
         await asyncio.sleep(WARM_UP_SECONDS)
         with contextlib.suppress(Exception):
-            await self._draw_one(NOBODY)
+            await self._draw_one(("/", Visitor("reader", "", hides=False)))
 
     async def _keep_drawing(self) -> None:
         seen: tuple[object, ...] = ()

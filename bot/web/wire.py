@@ -15,8 +15,8 @@ from bot.whatsapp import clean
 
 BODY_SECONDS = 10.0  # that a body may take to arrive
 ID = "[0-9]{1,18}"
-TIME = "[0-9TZ:.-]{24}"
-USERS_CURSOR, FAILURES_CURSOR, AUDIT_CURSOR = f"(|{ID}|{TIME})-{ID}", f"{TIME}-{ID}", ID  # as the store makes them
+# As the store makes them.
+USERS_CURSOR, FAILURES_CURSOR, AUDIT_CURSOR = f"(|{ID}|[0-9TZ:.-]{{24}})-{ID}", f"[0-9TZ:.-]{{24}}-{ID}", ID
 LIMITS = {str(limit): limit for limit in range(1, 501)}
 LONGEST_KEY = 200
 FILTERS = ("cause", "user", "search")  # of failures

@@ -50,6 +50,34 @@ async def test_copies_beside_a_daemon_are_whole_private_and_as_many_as_are_kept(
     await until(lambda: set(bot.states().values()) == {"done"})
 
 
+async def test_a_copy_takes_nothing_away_but_its_own_kind(bot: Bot, emu: Emulator) -> None:
+    """Not the database, whatever it is called, nor what is named by hand; and never the copy that was just made."""
+    process = await bot.start()
+    await emu.say(ANA, "hola")
+    kept = [bot.folder / "bot-2024-before-migration-Z.db", bot.folder / "bot-2024-11-24T033000.000Z.db.txt"]
+    later, old = (bot.folder / f"bot-{year}-11-24T033000.000Z.db" for year in (2099, 2020))
+    for file in (*kept, later, old):
+        file.touch()
+    ended = await bot.command("backup", str(bot.folder), "--keep", "2", "--json")
+    copy = Path(json.loads(ended.out)["copy"])
+    assert [file.exists() for file in (*kept, later, old, copy)] == [True, True, True, False, True]
+    for name in ("bot.db", "bot.db-wal", "bot.db-shm", "bot.db.lock"):
+        ended = await bot.command("backup", name)
+        assert (ended.code, "is the database itself" in ended.err) == (1, True)
+    ended = await bot.command("backup", "nowhere/copy.db")
+    assert (ended.code, "copy.db can't be written: No such file or directory" in ended.err) == (1, True)
+    assert process.running
+    assert counted(copy) == 1
+
+
+async def test_what_is_no_database_of_the_bots_gives_no_copy(bot: Bot) -> None:
+    """A file that somebody emptied must not push the good copies out."""
+    bot.database.touch()
+    ended = await bot.command("backup", "copy.db")
+    assert ended.code == 1
+    assert not (bot.folder / "copy.db").exists()
+
+
 async def test_a_copy_that_is_cut_off_takes_nobodys_name(bot: Bot, emu: Emulator) -> None:
     """The one before stays; the daemon's file is none the worse."""
     process = await bot.start()

@@ -5,7 +5,9 @@ import contextlib
 import itertools
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
@@ -39,7 +41,7 @@ def held(bot: Bot) -> Iterator[dict[str, socket.socket]]:
         }
 
 
-async def launch(bot: Bot, sockets: dict[str, socket.socket], **env: str) -> Process:
+async def launch(bot: Bot, sockets: Mapping[str, Any], **env: str) -> Process:
     """Start `bot run` with sockets, as systemd does."""
     descriptors = [one.fileno() for one in sockets.values()]
     command = (sys.executable, "-c", HAND_OVER, *map(str, descriptors))
@@ -111,11 +113,14 @@ async def test_a_socket_that_others_can_reach_wants_the_token(bot: Bot, held: di
     assert "admin.token is missing, and others than this machine can reach the status page" in process.output
 
 
-@pytest.mark.parametrize("name", ["bot.socket", ""])
-async def test_a_socket_without_a_name_is_refused_in_words(bot: Bot, held: dict[str, socket.socket], name: str) -> None:
-    """Which of the two it is to be can't be guessed."""
-    process = await launch(bot, {name: held["public"]})
-    assert await process.ended() == 1
+@pytest.mark.parametrize("name", ["bot.socket", "", "public"])
+async def test_a_socket_that_is_not_what_was_meant_is_refused_in_words(
+    bot: Bot, held: dict[str, socket.socket], tmp_path: Path, name: str
+) -> None:
+    """Without a name it can't be guessed which of the two it is to be; and one that is no listener serves nobody."""
+    with (tmp_path / "file").open("w") as file:
+        process = await launch(bot, {name: file if name == "public" else held["public"]})
+        assert await process.ended() == 1
     assert "FileDescriptorName=public" in process.output
     assert "Traceback" not in process.output
 

@@ -305,6 +305,35 @@ async def test_an_answer_waits_until_a_letter_that_has_begun_is_whole(desk: Desk
     await desk.begin(lease, planned[0])
 
 
+async def test_an_answer_waits_a_minute_at_most_for_the_rest_of_a_letter(desk: Desk) -> None:
+    """WhatsApp may refuse it for hours; what was edited into nonsense waits for ever."""
+    letter = await written(desk, "letter one", "letter two")
+    await desk.post(letter)
+    lease = await desk.lease()
+    (part,) = await desk.plan(lease, "answer")
+    assert isinstance(await desk.cant_begin(lease, part), Wait)
+    desk.tick(61)
+    await desk.begin(lease, part)
+
+
+async def test_the_answer_of_a_retry_waits_for_a_letter_though_an_apology_went_before(desk: Desk) -> None:
+    """Its parts are numbered behind the apology's, and none of them has begun."""
+    await desk.say(ANA, "question")
+    lease = await desk.lease()
+    (sorry,) = await desk.plan(lease, "sorry", kind="apology", error="bad")
+    await desk.begin(lease, sorry)
+    await desk.settle(lease, Failed("bad", desk.receipt(sorry)))
+    await desk.write(ANA, "letter one", "letter two")
+    await desk.post(await desk.letter())
+    desk.tick()
+    await desk.store.retry([1], who=Operator("test"))
+    again = await desk.lease()
+    parts = await desk.plan(again, "answer")
+    assert isinstance(await desk.cant_begin(again, parts[-1]), Wait)
+    await desk.post(await desk.letter())
+    await desk.begin(again, parts[-1])
+
+
 async def test_of_a_letter_that_failed_in_the_middle_nothing_more_goes_out(desk: Desk) -> None:
     """As of an answer; another letter does."""
     letter = await written(desk, "one", "two", "three")

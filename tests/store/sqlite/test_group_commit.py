@@ -233,6 +233,16 @@ async def test_a_look_that_takes_too_long_is_cut_off_and_those_behind_it_go_on(
                 await look
 
 
+async def test_a_look_after_a_long_pause_is_not_cut_off(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of the look before is over, and each of the statements around a look may be asked about it."""
+    monkeypatch.setattr("bot.store.db.LOOK_SECONDS", 0.0)
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 9999) SELECT count(*) FROM n"
+    with pytest.raises(BadValue):
+        await database.look(lambda db: db.execute(numbers).fetchone())
+    for _ in range(3000):
+        assert await database.look(lambda _: 1) == 1
+
+
 async def test_a_stop_cuts_off_every_look_that_waits(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only the one under way."""
     monkeypatch.setattr("bot.store.db.LOOK_SECONDS", 3600)
