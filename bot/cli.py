@@ -57,8 +57,7 @@ def main() -> None:
 @configured
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM or SIGINT. SIGHUP makes it read bot.toml again."""
-    read = partial(load, path, os.environ | systemd.addresses(), to_run=True)
-    config = read()
+    config = (read := partial(load, path, os.environ | systemd.addresses(), to_run=True))()
     from bot.daemon import run as run_daemon  # after the configuration, whose mistakes then show at once
 
     sys.exit(run_daemon(config, read))

@@ -122,7 +122,8 @@ class Daemon:
     def reload(self, new: Config) -> None:
         """Let count what can change while it runs, and say what does, and what wants a restart."""
         taken, left = take_over(self._config, new)
-        self._store.limit(_door(self._config), Budget.of(self._config))
+        with contextlib.suppress(AttributeError):  # while it starts: the store is opened with these
+            self._store.limit(_door(self._config), Budget.of(self._config))
         log.info("reloaded", changed=taken, wants_restart=left)
 
     async def _open_store(self) -> Store:
@@ -178,8 +179,9 @@ def _reload(daemon: Daemon, reread: Callable[[], Config]) -> None:
 
 
 async def _serve(config: Config, reread: Callable[[], Config]) -> None:
-    async with Daemon(config).running() as daemon:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, daemon, reread)
+    daemon = Daemon(config)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, daemon, reread)
+    async with daemon.running():
         # What was imported and built lives as long as the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()

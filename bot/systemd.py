@@ -10,7 +10,6 @@ from functools import cache
 
 from bot.errors import StartError
 
-FIRST_DESCRIPTOR = 3
 SECTIONS = {"public": "SERVER", "admin": "ADMIN"}  # of bot.toml, by the FileDescriptorName= of the socket unit
 
 
@@ -42,7 +41,7 @@ def handed_over() -> Mapping[str, socket.socket]:
     if pid != str(os.getpid()):
         return {}
     found: dict[str, socket.socket] = {}
-    for name, descriptor in zip(names.split(":"), itertools.count(FIRST_DESCRIPTOR), strict=False):
+    for name, descriptor in zip(names.split(":"), itertools.count(3), strict=False):
         with contextlib.suppress(OSError):  # what is no socket is missed below
             one = socket.socket(fileno=descriptor)
             listens = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)

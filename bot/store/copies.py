@@ -28,23 +28,29 @@ def back_up(path: Path, copy: Path, tell: Callable[[float], None] = lambda _: No
 
     Nobody waits for it; only the WAL grows meanwhile. Raises StartError, with nothing left behind.
     """
-    part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
+    part = copy.with_name(f"{copy.name}.{os.getpid()}.part")
     if copy.resolve() in (path.with_name(path.name + end).resolve() for end in ("", "-wal", "-shm", ".lock")):
         raise StartError(f"{copy} is the database itself: name another file, or a folder")
     try:
         part.touch()
         with opened(path, "rw") as source, opened(part, "rwc") as target:
-            source.execute("BEGIN")
-            source.execute("SELECT 1 FROM sqlite_schema").fetchone()  # the moment: else each write would begin it anew
+            source.executescript("BEGIN; SELECT 1 FROM sqlite_schema")  # else each write meanwhile would begin it anew
             source.backup(target, pages=STEP_PAGES, progress=lambda _, left, all_: tell(1 - left / (all_ or 1)))
             target.execute("PRAGMA journal_mode = DELETE")  # one file, without a WAL beside it
-            (found,) = target.execute("PRAGMA integrity_check(1)").fetchone()
-        if found != "ok":
+            found = target.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != ("ok",):
             raise StartError(f"{path} is damaged, and so is the copy that was made of it: {found}")
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        _sync(part)
         part.replace(copy)
+        _sync(copy.parent)
     except OSError as error:
         raise StartError(f"{copy} can't be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sync(place: Path) -> None:
+    """Have a file's content, or a folder's names, on disk."""
+    descriptor = os.open(place, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)

@@ -29,7 +29,6 @@ BUSY_MS = 250  # how long one try waits for another process's write lock; the ba
 STORE_AGAIN_SECONDS = 1.0
 CLOSING_PATIENCE_SECONDS = 2.0
 LOOK_SECONDS = 5.0
-LOOK_STEPS = 2000  # of SQLite's machine, between two looks at the clock: well under a millisecond
 TOO_LONG = f"this takes over {LOOK_SECONDS:g} seconds: look for something else"
 LOCKED = "another program holds the file's write lock"
 
@@ -61,7 +60,8 @@ class Database:
             stack.pop_all()
         database = cls(path, committed, *opened)
         gives_up = lambda: database._closing or time.monotonic() > database._look_until  # noqa: E731
-        await database._looker.set_progress_handler(gives_up, LOOK_STEPS)
+        # So many steps of SQLite's machine between two looks at the clock: well under a millisecond.
+        await database._looker.set_progress_handler(gives_up, 2000)
         return database
 
     @property

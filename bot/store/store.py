@@ -78,10 +78,6 @@ class Store:
         with suppress(StoreUnavailable):
             await self._db.write(touch, give_up_seconds=1.0)
 
-    async def try_reading(self) -> None:
-        """Read as a turn does. Raises StoreUnavailable."""
-        await self._db.read(lambda db: db.execute("SELECT count(*) FROM control").fetchone())
-
     async def reasons(self) -> list[str]:
         """Say in words why messages can't be answered, as far as the file tells; nothing: they can."""
         return list((await self.named_reasons()).values())

@@ -72,7 +72,11 @@ async def test_the_watchdog_is_fed_only_while_the_file_answers(monkeypatch: pyte
     answers: list[Exception | None] = [StoreUnavailable("gone"), None, StoreUnavailable("gone")]
 
     class File:
-        async def try_reading(self) -> None:
+        @property
+        def insights(self) -> "File":
+            return self
+
+        async def named_reasons(self) -> None:
             if not answers:
                 raise asyncio.CancelledError
             if error := answers.pop(0):

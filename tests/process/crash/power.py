@@ -5,6 +5,7 @@ content last, one of its folder its name. The shared memory file never outlives 
 """
 
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 HEAD = struct.Struct("=c23sqq")
 SECTOR = 512
-NOT_KEPT = ("-shm", ".lock")
+NOT_KEPT = re.compile(r"bot\.db(-shm|\..*)")  # nothing rests on these: the lock, copies
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 SOURCE = Path(__file__).with_name("power_cut.c")
 
@@ -96,7 +97,7 @@ class Disk:
     def keep(self) -> None:
         """Take in what a process did that was killed while the power stays on: nothing of it is gone."""
         self._read_log()
-        found = {path.name: path for path in self._folder.glob("bot.db*") if not path.name.endswith(NOT_KEPT)}
+        found = {path.name: path for path in self._folder.glob("bot.db*") if not NOT_KEPT.fullmatch(path.name)}
         self._names = {name: self._names.get(name) or _File() for name in found}
         for name, file in self._names.items():
             content = found[name].read_bytes()

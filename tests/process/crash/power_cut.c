@@ -33,7 +33,7 @@ static int ours(const char *path, char *name) {
     base = base ? base + 1 : path;
     size_t length = strlen(base);
     if (strncmp(base, "bot.db", 6) != 0 || length > 22) return 0;
-    if (strcmp(base + 6, "-shm") == 0 || strcmp(base + 6, ".lock") == 0) return 0;
+    if (strcmp(base + 6, "-shm") == 0 || base[6] == '.') return 0;  /* .lock, and copies: nothing rests on those */
     memset(name, 0, 23);
     memcpy(name, base, length);
     return 1;
