@@ -54,7 +54,7 @@ dist-deps: ## install what `make dist` needs beyond Python (by apt-get, as above
 		apt-get install --quiet --yes --no-install-recommends binutils libpython$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')'
 
 dist: $(DIST_ENV)/.installed ## build dist/bot-VERSION-ARCH, one file that needs no Python, and a wheel: the same bytes each time
-	@rm -rf build dist
+	@rm -rf build/bot dist  # not the roots of `make vps`
 	@export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) PYTHONHASHSEED=1; \
 	$(DIST_ENV)/bin/python -m hatchling build --target wheel && \
 	$(DIST_ENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-index --force-reinstall dist/bot-*.whl && \

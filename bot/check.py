@@ -54,8 +54,7 @@ async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) ->
     try:
         number = await graph.phone_number()
     except ServiceError as error:
-        code = re.sub("^2..$", "2xx", error.code or "")
-        meaning = GRAPH[GRAPH_CODES.get(code, "refused")]
+        meaning = GRAPH[GRAPH_CODES.get(re.sub("^2..$", "2xx", error.code or ""), "refused")]
         if "appsecret_proof" in error.reason:
             meaning = GRAPH["wrong secret" if whatsapp.appsecret_proof else "unsigned"]
         return [Finding(False, f"{meaning} ({error.reason})")]

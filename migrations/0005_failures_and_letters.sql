@@ -48,9 +48,7 @@ SELECT r.id, r.user_id, r.outbox_id, b.sending_at AS since
    AND b.outbox_id IS r.outbox_id
  WHERE r.state IN ('planned', 'sending') AND b.state <> 'planned';
 CREATE VIEW letters_begun AS
-SELECT r.user_id, b.sending_at AS since
-  FROM replies r INDEXED BY replies_letters CROSS JOIN replies b ON b.user_id = r.user_id AND b.planned_at = r.planned_at
-   AND b.part = r.part - 1 AND b.outbox_id IS NULL
- WHERE r.outbox_id IS NULL AND r.state IN ('planned', 'sending') AND b.state <> 'planned';
+SELECT r.user_id, b.since FROM replies r INDEXED BY replies_letters CROSS JOIN begun b ON b.id = r.id
+ WHERE r.outbox_id IS NULL AND r.state IN ('planned', 'sending');
 CREATE VIEW answers_begun AS
 SELECT o.user_id FROM outbox o CROSS JOIN begun b ON b.outbox_id = o.id WHERE o.state = 'leased';

@@ -59,10 +59,12 @@ class Database:
                 stack.push_async_callback(opened[-1].close)  # should the next one fail: leave no thread behind
             stack.pop_all()
         database = cls(path, committed, *opened)
-        gives_up = lambda: database._closing or time.monotonic() > database._look_until  # noqa: E731
         # So many steps of SQLite's machine between two looks at the clock: well under a millisecond.
-        await database._looker.set_progress_handler(gives_up, 2000)
+        await database._looker.set_progress_handler(database._gives_up, 2000)
         return database
+
+    def _gives_up(self) -> bool:
+        return self._closing or time.monotonic() > self._look_until
 
     @property
     def trouble(self) -> str | None:

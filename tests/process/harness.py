@@ -266,6 +266,19 @@ async def until(condition: Callable[[], T], seconds: float = 5.0) -> T:
     return found
 
 
+async def told(manager: socket.socket) -> str:
+    """Wait for the next message to the service manager."""
+    async with asyncio.timeout(20):
+        return (await asyncio.get_running_loop().sock_recv(manager, 1000)).decode()
+
+
+async def hear(manager: socket.socket, begin: str) -> str:
+    """Wait for a message that begins so."""
+    while not (message := await told(manager)).startswith(begin):
+        pass
+    return message
+
+
 @contextlib.contextmanager
 def write_lock(bot: Bot) -> Iterator[None]:
     """Hold the file's write lock as somebody with the sqlite3 CLI may, in the middle of a transaction."""

@@ -5,8 +5,7 @@ import signal
 import socket
 
 from bot.emulator import Emulator
-from tests.process.harness import Bot, until
-from tests.process.test_service import hear, manager  # noqa: F401
+from tests.process.harness import Bot, hear, until
 
 ANA, BEA = "34600111222", "34600111333"
 
@@ -65,10 +64,7 @@ async def test_a_mistake_changes_nothing_and_is_said(bot: Bot, emu: Emulator) ->
     assert emu.log.of("model")[-1].request["model"] != "another"
 
 
-async def test_the_service_manager_is_told_when_it_reads_anew_and_when_it_has(
-    bot: Bot,
-    manager: socket.socket,  # noqa: F811
-) -> None:
+async def test_the_service_manager_is_told_when_it_reads_anew_and_when_it_has(bot: Bot, manager: socket.socket) -> None:
     """systemctl reload waits for that; also where it was refused."""
     process = await bot.launch(env={"NOTIFY_SOCKET": manager.getsockname()})
     await hear(manager, "READY=1")

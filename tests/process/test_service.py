@@ -1,44 +1,17 @@
 """What a service manager sees: READY and STOPPING, little memory; and an installation that is no checkout."""
 
-import asyncio
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from bot import __version__
 from bot.emulator import Emulator
-from tests.process.harness import Bot, until, write_lock
+from tests.process.harness import Bot, hear, told, until, write_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 BOT = str(Path(sys.executable).with_name("bot"))
 IDLE_MEGABYTES = 100
-
-
-@pytest.fixture
-def manager() -> Iterator[socket.socket]:
-    """Listen as systemd does."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.setblocking(False)
-        listener.bind(f"{folder}/notify")
-        yield listener
-
-
-async def told(manager: socket.socket) -> str:
-    """Wait for the next message to the service manager."""
-    async with asyncio.timeout(20):
-        return (await asyncio.get_running_loop().sock_recv(manager, 1000)).decode()
-
-
-async def hear(manager: socket.socket, begin: str) -> str:
-    """Wait for a message that begins so."""
-    while not (message := await told(manager)).startswith(begin):
-        pass
-    return message
 
 
 async def test_the_service_manager_is_told_when_it_serves_and_when_it_stops(bot: Bot, manager: socket.socket) -> None:

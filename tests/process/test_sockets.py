@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientError, ClientSession, TCPConnector
 
-from bot.emulator import Emulator, payloads
+from bot.emulator import Emulator
 from tests.process.harness import Bot, Process, until
+from tests.process.knocking import knock
 from tests.process.rig import assert_answered_once_in_order
 
 RESTARTS = 20
 CUSTOMERS = 4
-PAUSE_SECONDS = 0.03  # between two webhooks of a customer
 ANA = "34600111222"
 # What systemd does: descriptors from 3 on, for the process with this id.
 HAND_OVER = """
@@ -49,23 +47,6 @@ async def launch(bot: Bot, sockets: Mapping[str, Any], **env: str) -> Process:
     return await bot.launch(*command, env=told | env, pass_fds=descriptors)
 
 
-async def write(bot: Bot, user: str, said: list[str], failures: list[str], stop: asyncio.Event) -> None:
-    """Post webhooks, each on a connection of its own, until it is enough."""
-    async with ClientSession(connector=TCPConnector(force_close=True)) as client:
-        for n in itertools.count():
-            if stop.is_set():
-                return
-            body = payloads.encode(bot.emu.compose([(user, payloads.text_message, {"body": f"message {n}"})]))
-            headers = {"X-Hub-Signature-256": payloads.sign(bot.emu.settings.app_secret, body)}
-            try:
-                async with client.post(bot.public_url + "/webhook", data=body, headers=headers) as response:
-                    failures += [] if response.status == 200 else [f"answered {response.status}"]
-                    said.append(f"message {n}")
-            except (ClientError, TimeoutError) as error:
-                failures.append(repr(error))
-            await asyncio.sleep(PAUSE_SECONDS)
-
-
 async def test_twenty_restarts_refuse_reset_and_lose_no_webhook(
     bot: Bot, emu: Emulator, held: dict[str, socket.socket]
 ) -> None:
@@ -73,9 +54,9 @@ async def test_twenty_restarts_refuse_reset_and_lose_no_webhook(
     users = [f"3460011122{n}" for n in range(CUSTOMERS)]
     said: dict[str, list[str]] = {user: [] for user in users}
     failures: list[str] = []
-    stop = asyncio.Event()
+    stop, webhook = asyncio.Event(), f"{bot.public_url}/webhook"
     process = await launch(bot, held)
-    writing = [asyncio.create_task(write(bot, user, said[user], failures, stop)) for user in users]
+    writing = [asyncio.create_task(knock(emu, webhook, user, said[user], failures, stop)) for user in users]
     for _ in range(RESTARTS):
         await process.logged("ready")
         stored = sum(map(len, said.values()))

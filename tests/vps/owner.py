@@ -1,16 +1,14 @@
 """What the owner of a VPS does in tests/vps/run.sh: fill in bot.toml and secrets, and restart under load."""
 
 import asyncio
-import itertools
 import sys
 from pathlib import Path
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
-
-from bot.emulator import Emulator, Settings, payloads
+from bot.emulator import Emulator, Settings
+from tests.process.knocking import knock
 
 WEBHOOK, EMULATOR = "http://127.0.0.1:8080/webhook", "http://127.0.0.1:9100"
-CUSTOMERS, PAUSE_SECONDS = 6, 0.03
+CUSTOMERS = 6
 KNOWN = Settings()
 
 
@@ -34,33 +32,16 @@ def configure(folder: Path) -> None:
 async def restarts(count: int, command: list[str]) -> int:
     """Restart so often while customers write, each time on a new connection; return how many were not answered 200."""
     emulator, stop = Emulator(KNOWN), asyncio.Event()
-    answered, failures = itertools.count(), list[str]()
-
-    async def write(user: str) -> None:
-        async with ClientSession(connector=TCPConnector(force_close=True), timeout=ClientTimeout(60)) as client:
-            for n in itertools.count():
-                if stop.is_set():
-                    return
-                body = payloads.encode(emulator.compose([(user, payloads.text_message, {"body": f"message {n}"})]))
-                headers = {"X-Hub-Signature-256": payloads.sign(KNOWN.app_secret, body)}
-                try:
-                    async with client.post(WEBHOOK, data=body, headers=headers) as response:
-                        failures.extend([] if response.status == 200 else [f"answered {response.status}"])
-                        next(answered)
-                except (ClientError, TimeoutError) as error:
-                    failures.append(repr(error))
-                await asyncio.sleep(PAUSE_SECONDS)
-
-    writing = [asyncio.create_task(write(f"3460011122{n}")) for n in range(CUSTOMERS)]
+    said, failures = list[str](), list[str]()
+    users = [f"3460011122{n}" for n in range(CUSTOMERS)]
+    writing = [asyncio.create_task(knock(emulator, WEBHOOK, user, said, failures, stop)) for user in users]
     for _ in range(count):
         process = await asyncio.create_subprocess_exec(*command)
         assert await process.wait() == 0
         await asyncio.sleep(0.3)
     stop.set()
     await asyncio.gather(*writing)
-    print(
-        f"{count} restarts, {next(answered)} webhooks answered, {len(failures)} refused, reset or lost: {failures[:3]}"
-    )
+    print(f"{count} restarts, {len(said)} webhooks answered, {len(failures)} refused, reset or lost: {failures[:3]}")
     return len(failures)
 
 

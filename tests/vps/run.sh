@@ -8,9 +8,12 @@ python=$PWD/.venv/bin/python program=$(echo "$PWD"/dist/bot-*-"$(uname -m)") roo
 export PYTHONPATH=$PWD
 mkdir -p "$roots"
 
-inside() { # a command in the root whose systemd runs
-    nsenter -t "$(pgrep -o -f '^/(usr/)?lib/systemd/systemd --unit=multi-user.target$')" -m -p -u -i -C -r -w \
-        env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root timeout 60 "$@"
+entering() { # what leads into the root whose systemd runs
+    echo nsenter -t "$(pgrep -o -f '^/(usr/)?lib/systemd/systemd --unit=multi-user.target$')" -m -p -u -i -C -r -w
+}
+
+inside() { # a command there
+    $(entering) env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root timeout 60 "$@"
 }
 
 for suite in bookworm trixie; do
@@ -37,8 +40,7 @@ for suite in bookworm trixie; do
     inside sh -euc 'systemctl --version | head -1
         systemctl enable --now bot.socket bot-admin.socket bot bot-backup.timer 2>/dev/null
         systemctl show bot -p StatusText; systemd-analyze security bot | tail -1'
-    "$python" -m tests.vps.owner restarts 20 nsenter -t "$(pgrep -o -f '^/(usr/)?lib/systemd/systemd --unit=multi-user.target$')" \
-        -m -p -u -i -C -r -w systemctl restart bot
+    "$python" -m tests.vps.owner restarts 20 $(entering) systemctl restart bot
     inside sh -euc 'systemctl reload bot && echo reloaded
         kill -9 "$(systemctl show bot -p MainPID --value)"; sleep 8; systemctl is-active bot; systemctl show bot -p NRestarts
         systemctl start bot-backup && echo copied
