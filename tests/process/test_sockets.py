@@ -70,6 +70,24 @@ async def test_twenty_restarts_refuse_reset_and_lose_no_webhook(
     assert_answered_once_in_order(emu, said)
 
 
+async def test_who_has_come_in_is_answered_though_the_request_comes_a_little_later(
+    bot: Bot, held: dict[str, socket.socket]
+) -> None:
+    """The connection was accepted by the daemon that ends: no other can answer on it."""
+    process = await launch(bot, held)
+    await process.logged("ready")
+    reader, writer = await asyncio.open_connection("127.0.0.1", bot.public_port)
+    async with bot.client.get(bot.public_url + "/healthz") as response:  # came later, so that one was accepted, too
+        assert response.status == 200
+    process.terminate()
+    await process.logged("draining")
+    await asyncio.sleep(0.05)  # as a request may take on its way
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: bot\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    assert await process.ended() == 0
+    writer.close()
+
+
 @pytest.mark.parametrize("name", ["public", "admin"])
 async def test_the_port_that_nobody_holds_is_bound_by_the_daemon(
     bot: Bot, held: dict[str, socket.socket], name: str
