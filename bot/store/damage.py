@@ -7,6 +7,7 @@ from pathlib import Path
 from bot.errors import StoreUnavailable
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+MENDS = {sqlite3.SQLITE_FULL: "the disk is full, make room: ", sqlite3.SQLITE_BUSY: "close what else uses it: "}
 
 
 class Broken(StoreUnavailable):
@@ -37,8 +38,9 @@ def touch(db: sqlite3.Connection) -> None:
 
 def unavailable(error: sqlite3.Error, path: Path) -> StoreUnavailable:
     """Say in words why SQLite can't."""
-    reason = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    reason = f"{MENDS.get(code, '')}{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+    if code in DAMAGED:
         return Broken(f"{path} is damaged: {reason}; the end of docs/sqlite.md says what to do")
     return StoreUnavailable(reason)
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from bot.clock import stamp
 from bot.errors import StartError
 from bot.store.copies import back_up, opened
+from bot.store.rows import statements
+
+SQL = statements(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,17 @@ def check_file(path: Path) -> None:
         raise StartError(f"{path} is of an older version ({version} of {latest}): start the daemon once to renew it")
 
 
+def check_copy(copy: Path, path: Path) -> None:
+    """Raise StartError unless `copy` may take the place of the file `path`, for a start to renew; change nothing."""
+    if not os.access(copy, os.R_OK) or not copy.is_file() or not copy.stat().st_size:
+        raise StartError(f"{copy} is empty, no file, or not for this user to read: name a copy of the database")
+    if path.exists() and copy.samefile(path):
+        raise StartError(f"{copy} is the database itself: name a copy of it")
+    _check_wal(path)
+    with opened(copy, "rw") as connection:
+        _version(connection, copy)
+
+
 def migrate(path: Path, now: datetime) -> None:
     """Create the file or bring it up to date, each migration in a transaction of its own.
 
@@ -63,14 +77,11 @@ def migrate(path: Path, now: datetime) -> None:
     known = known_migrations()
     if _is_closed(path):
         raise StartError(f"{path} can't be written: run as the user that owns it, or name another in store.url")
-    wal = path.with_name(f"{path.name}-wal")
-    if wal.is_file() and wal.stat().st_size and not (path.is_file() and path.stat().st_size):
-        raise StartError(f"{path} is empty or gone, {wal.name} isn't: put it back, or move both away")
+    _check_wal(path)
     with opened(path, "rwc") as connection:
         version = _version(connection, path)
-        _check_history(connection, known, version)
-        connection.execute("PRAGMA journal_mode = WAL")  # writes: not before the file is known to be ours
-        connection.execute("PRAGMA synchronous = FULL")
+        # This writes: not before the file is known to be ours.
+        connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
         if 0 < version < known[-1].version:  # should the new one not be what was hoped for
             back_up(path, path.with_name(f"{path.name}.schema-{version}"))
         for migration in known[version:]:
@@ -85,38 +96,34 @@ def _is_closed(path: Path) -> bool:
         return True
 
 
+def _check_wal(path: Path) -> None:
+    """Raise StartError where the file is gone but not its WAL, which would be lost, or applied to another file."""
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.is_file() and wal.stat().st_size and not (path.is_file() and path.stat().st_size):
+        raise StartError(f"{path} is empty or gone, {wal.name} isn't: put it back, or move both away")
+
+
 def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the file's version; 0: it is empty. Raises StartError where this program can do nothing with it."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
     if tables and "migrations" not in tables:
-        raise StartError(f"{path} is a database of another program: name another file in store.url")
-    latest = known_migrations()[-1].version
-    if version > latest:
+        raise StartError(f"{path} is a database of another program: name another file (store.url says the daemon's)")
+    known = known_migrations()
+    if version > known[-1].version:
         raise StartError(
-            f"{path} was written by a newer version of bot (schema {version}, this one knows {latest}): "
-            "install that version, or name another file in store.url"
+            f"{path} was written by a newer version of bot (schema {version}, this one knows {known[-1].version}): "
+            "install that version, or name another file"
         )
+    applied = dict(connection.execute("SELECT version, checksum FROM migrations")) if version else {}
+    for migration in known[:version]:
+        if applied.get(migration.version) != migration.checksum:
+            raise StartError(f"migrations/{migration.name} is not what this file was made with: reinstall bot")
     return version
 
 
-def _check_history(connection: sqlite3.Connection, known: list[Migration], version: int) -> None:
-    applied = dict(connection.execute("SELECT version, checksum FROM migrations")) if version else {}
-    for migration in known:
-        if migration.version <= version and applied.get(migration.version) != migration.checksum:
-            raise StartError(f"migrations/{migration.name} is not what this file was made with: reinstall bot")
-
-
 def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:
-    # executescript would commit a transaction that was begun outside, so it stands inside the script.
-    record = (
-        "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, "
-        "checksum TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT;"
-        f"INSERT INTO migrations VALUES ({migration.version}, '{migration.name}', '{migration.checksum}', "
-        f"'{stamp(now)}');"
-    )
     try:
-        connection.executescript(
-            f"BEGIN IMMEDIATE;{migration.sql}\n;{record}PRAGMA user_version = {migration.version};COMMIT;"
-        )
+        connection.executescript(SQL["apply"].format(new=migration, now=stamp(now)))
     except sqlite3.Error as error:  # what was begun goes with the connection
         raise StartError(f"migration {migration.name} failed, nothing was changed: {error}") from error

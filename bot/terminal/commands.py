@@ -18,12 +18,12 @@ import click
 from click.core import ParameterSource
 
 from bot import logs
-from bot.clock import Clock, stamp
+from bot.clock import Clock, readable, stamp
 from bot.config import Config, load
 from bot.domain import Operator
-from bot.store.copies import back_up
+from bot.store.copies import back_up, put_back
 from bot.store.failures import EMPTY, Failing
-from bot.store.migrate import check_file
+from bot.store.migrate import check_copy, check_file
 from bot.store.people import STATES
 from bot.store.store import Store
 from bot.store.turns import Budget
@@ -207,6 +207,20 @@ def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> 
     for old in others[: 1 - keep or None] if keep else ():
         old.unlink()
     _show({"copy": str(copy), "bytes": copy.stat().st_size}, [f"{copy}: whole and sound."], as_json=as_json)
+
+
+@_command
+@click.argument("copy", type=click.Path(path_type=Path), metavar="PATH")
+def restore(config: Config, *, copy: Path, as_json: bool) -> None:
+    """Put the copy at PATH in the database's place. The daemon has to be stopped; the file that was there is kept."""
+    from bot.daemon import only_instance  # and with it all that a daemon is made of
+
+    file, words = config.store.path, report.WORDS["restore"]
+    with only_instance(file.with_name(f"{file.name}.lock"), words["runs"].format(file), words["no folder"]):
+        check_copy(copy, file)
+        found = {"database": str(file), **put_back(copy, file)}
+    told = [readable(words[name].format(**found)) for name in found if found[name] and name in words]
+    _show(found, told, as_json=as_json)
 
 
 async def _status(store: Store) -> dict[str, Any]:

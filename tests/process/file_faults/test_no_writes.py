@@ -119,7 +119,7 @@ async def test_a_tmpfs_that_is_full(bot: Bot, emu: Emulator, small: SmallDisk) -
     small.free()
     if not process.running:
         assert await process.ended() == 1
-        assert process.lines[-1].startswith(f"{bot.database} can't be opened as the bot's database: ")
+        assert process.lines[-1].startswith(f"{bot.database} can't be used as the database: ")
         assert "Traceback" not in process.output
         process = await bot.start(env=small.env)
     await process.logged("ready")
@@ -149,7 +149,7 @@ async def test_a_start_on_a_disk_that_takes_nothing(bot: Bot, emu: Emulator, fai
         else:
             assert await process.ended() == 1
             assert len(process.lines) == 1
-            sentences = ("can't be opened as the bot's database: ", "failed, nothing was changed: ")
+            sentences = ("can't be used as the database: ", "failed, nothing was changed: ")
             assert any(sentence in process.lines[0] for sentence in sentences)
     failing.mend()
     await bot.start(env=failing.env)

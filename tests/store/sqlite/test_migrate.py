@@ -61,7 +61,7 @@ ODD: dict[str, tuple[Callable[[Path], None], str]] = {
     "another program's, with versions": (of_another_program_with_versions, "another program: name another file"),
     "a newer version's": (of_a_newer_version, r"newer version of bot \(schema 999, .*install that version"),
     "no database": (no_database, "not a database"),
-    "a folder": (a_folder, "can't be opened"),
+    "a folder": (a_folder, "can't be used"),
 }
 
 
