@@ -7,7 +7,8 @@ from pathlib import Path
 from bot.errors import StoreUnavailable
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-MENDS = {sqlite3.SQLITE_FULL: "the disk is full, make room: ", sqlite3.SQLITE_BUSY: "close what else uses it: "}
+FULL = "the disk is full, make room: "
+MENDS = {"SQLITE_FULL": FULL, "SQLITE_IOERR_SHMSIZE": FULL, "SQLITE_BUSY": "close what else uses it: "}
 
 
 class Broken(StoreUnavailable):
@@ -38,9 +39,9 @@ def touch(db: sqlite3.Connection) -> None:
 
 def unavailable(error: sqlite3.Error, path: Path) -> StoreUnavailable:
     """Say in words why SQLite can't."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    reason = f"{MENDS.get(code, '')}{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
-    if code in DAMAGED:
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    reason = f"{MENDS.get(name, '')}{error} ({name})"
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
         return Broken(f"{path} is damaged: {reason}; the end of docs/sqlite.md says what to do")
     return StoreUnavailable(reason)
 
