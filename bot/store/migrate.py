@@ -57,13 +57,14 @@ def check_file(path: Path) -> None:
 
 def check_copy(copy: Path, path: Path) -> None:
     """Raise StartError unless `copy` may take the place of the file `path`, for a start to renew; change nothing."""
-    if not os.access(copy, os.R_OK) or not copy.is_file() or not copy.stat().st_size:
-        raise StartError(f"{copy} is empty, no file, or not for this user to read: name a copy of the database")
+    if not os.access(copy, os.R_OK) or not copy.is_file():
+        raise StartError(f"{copy} is no file, or not for this user to read: name a copy of the database")
     if path.exists() and copy.samefile(path):
         raise StartError(f"{copy} is the database itself: name a copy of it")
     _check_wal(path)
     with opened(copy, "rw") as connection:
-        _version(connection, copy)
+        if not _version(connection, copy):
+            raise StartError(f"{copy} is empty: name a copy of the database")
 
 
 def migrate(path: Path, now: datetime) -> None:

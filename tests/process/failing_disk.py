@@ -45,11 +45,15 @@ class FailingDisk:
     def fail(
         self, error: int, *calls: str, of: tuple[str, ...] = (DATABASE, WAL, INDEX), skip: int = 0, times: int = 0
     ) -> None:
-        """Let these calls on these files fail from now on: after the first `skip`, `times` of them (0: all)."""
+        """Let these calls on these files fail from now on: after the first `skip`, `times` of them (0: all).
+
+        A file is named, or by how its name ends: `.bot-part`.
+        """
         lines = []
         for call in calls:
             for file in of:
-                lines.append(f"{self._ids} {call} {error} /{file} {skip} {times}\n")
+                ending = file if file.startswith(".") else f"/{file}"
+                lines.append(f"{self._ids} {call} {error} {ending} {skip} {times}\n")
                 self._ids += 1
         fresh = self._rules.with_suffix(".new")
         fresh.write_text("".join(lines))

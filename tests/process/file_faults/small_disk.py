@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.process.failing_disk import GROWING, FailingDisk
+from bot.store.copies import PART
+from tests.process.failing_disk import DATABASE, GROWING, INDEX, WAL, FailingDisk
 
 BYTES = 4 * 2**20
 
@@ -33,7 +34,7 @@ class SmallDisk:
     def fill(self) -> None:
         """Take all the room that there is."""
         if self._stand_in:
-            self._stand_in.fail(errno.ENOSPC, *GROWING)
+            self._stand_in.fail(errno.ENOSPC, *GROWING, of=(DATABASE, WAL, INDEX, PART))
             return
         with self._filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from bot.emulator import Emulator, StatusPlan
+from bot.store.migrate import migrate
+from tests.clock import START
 from tests.process.failing_disk import REASONS, FailingDisk
 from tests.process.file_faults.judge import (
     LONG,
@@ -156,3 +158,16 @@ async def test_a_start_on_a_disk_that_takes_nothing(bot: Bot, emu: Emulator, fai
     await emu.say(ANA, "after")
     await until(lambda: not bot.waiting())
     assert_answered_once_in_order(emu, {ANA: [*said[ANA], "after"]})
+
+
+async def test_a_copy_that_finds_no_room_says_so(bot: Bot, small: SmallDisk) -> None:
+    """Made or put back: in a sentence, with nothing left behind that takes room, too."""
+    for name in ("bot.db", "copy.db"):
+        migrate(bot.folder / name, START)
+    before = bot.database.stat().st_ino
+    small.fill()
+    for command in ("backup", "another.db"), ("restore", "copy.db"):
+        ended = await bot.command(*command, env=small.env)
+        assert (ended.code, "the disk is full, make room" in ended.err) == (1, True), ended
+    assert bot.database.stat().st_ino == before
+    assert list(bot.folder.glob("*part*")) == list(bot.folder.glob("another.db")) == []

@@ -119,6 +119,23 @@ def test_another_program_never_writes_into_a_mix(killed: Path, reads_first: bool
             assert bodies(path) == NEW
 
 
+def test_nobody_gets_in_while_the_files_change_places(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody wrote then would be in the file that is kept alone, or its journal beside the new one."""
+    path, link = killed / "bot.db", os.link
+
+    def meanwhile(*names: Any) -> None:
+        with (
+            closing(sqlite3.connect(path, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("DELETE FROM outbox")
+        link(*names)
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    copies.put_back(killed / "copy.db", path)
+    assert (bodies(path), bodies(kept(path)[0])) == (NEW, OLD)
+
+
 def test_who_takes_the_wal_up_again_between_is_seen(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`bot pause` in the moment between the two statements that shut everybody out."""
     path = killed / "bot.db"
