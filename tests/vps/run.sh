@@ -44,8 +44,8 @@ for suite in bookworm trixie; do
     inside sh -euc 'systemctl reload bot && echo reloaded
         kill -9 "$(systemctl show bot -p MainPID --value)"; sleep 8; systemctl is-active bot; systemctl show bot -p NRestarts
         systemctl start bot-backup && echo copied
-        systemctl stop bot.socket bot-admin.socket bot; mkdir /var/lib/bot/old; mv /var/lib/bot/bot.db* /var/lib/bot/old/
-        cp /var/lib/bot/backups/*.db /var/lib/bot/bot.db; chown --reference=/var/lib/bot/. /var/lib/bot/bot.db
+        systemctl stop bot.socket bot-admin.socket bot
+        bot restore --config /etc/bot/bot.toml /var/lib/bot/backups/*.db; bot resume --all --config /etc/bot/bot.toml
         systemctl start bot.socket bot-admin.socket bot; systemctl is-active bot; bot status --config /etc/bot/bot.toml | head -3
         for p in /proc/[0-9]*; do grep -qx bot $p/comm && grep VmRSS $p/status; done; true'
     inside systemctl poweroff || true
