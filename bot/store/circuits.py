@@ -49,7 +49,4 @@ def stumble(
 
 def end_probe(db: sqlite3.Connection, outbox_id: int, now: datetime, *, decided: bool) -> None:
     """Note that the turn of this message ended. One that was put off asked nobody: a second passes before the next."""
-    db.execute(
-        "UPDATE circuits SET probing = NULL, probe_at = max(probe_at, ?) WHERE probing = ?",
-        ("" if decided else stamp(now + timedelta(seconds=1)), outbox_id),
-    )
+    db.execute(SQL["end_probe"], ("" if decided else stamp(now + timedelta(seconds=1)), outbox_id))

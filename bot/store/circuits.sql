@@ -15,3 +15,6 @@ ON CONFLICT DO UPDATE SET spent = spent + excluded.spent
 SELECT state = 'open' OR ? < (SELECT count(DISTINCT o.user_id) FROM stumbles s JOIN outbox o
                                   ON o.id = s.outbox_id WHERE s.service = c.service)
   FROM circuits c WHERE service = ?
+
+-- name: end_probe
+UPDATE circuits SET probing = NULL, probe_at = max(probe_at, ?) WHERE probing = ?

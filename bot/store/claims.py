@@ -74,10 +74,7 @@ def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> t
         try:
             leases.append(_lease(db, row, token, parts.get(row[0], []), probes))
         except ValueError as error:  # a hand edit; it must not keep everybody else waiting
-            db.execute(
-                "UPDATE outbox SET state = 'failed', error = ?, leased_at = NULL, finished_at = ? WHERE id = ?",
-                (f"a date in the database can't be read: {error}", token, row[0]),
-            )
+            db.execute(SQL["unreadable"], (f"a date in the database can't be read: {error}", token, row[0]))
             circuits.end_probe(db, row[0], now, decided=True)
     return leases, later
 
@@ -130,9 +127,6 @@ def words_of(db: sqlite3.Connection, wamid: object, user_id: int, phone_number_i
     """Return the text that a message replies to, by the wamid which it quotes, where that is known."""
     row = (
         db.execute("SELECT body FROM replies WHERE wamid = ? AND user_id = ?", (wamid, user_id)).fetchone()
-        or db.execute(
-            "SELECT body FROM outbox WHERE phone_number_id = ? AND wamid = ? AND user_id = ?",
-            (phone_number_id, wamid, user_id),
-        ).fetchone()
+        or db.execute(SQL["theirs"], (phone_number_id, wamid, user_id)).fetchone()
     )
     return row[0] if row else None

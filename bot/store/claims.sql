@@ -36,3 +36,9 @@ UPDATE outbox SET state = 'leased', leased_at = ?1, begun_at = coalesce(begun_at
 -- name: parts
 SELECT r.outbox_id, {PART_COLUMNS} FROM json_each(?) CROSS JOIN outbox o ON o.id = value
   JOIN replies r ON r.outbox_id = o.id AND {IN_PLAN} ORDER BY r.outbox_id, r.part
+
+-- name: unreadable
+UPDATE outbox SET state = 'failed', error = ?, leased_at = NULL, finished_at = ? WHERE id = ?
+
+-- name: theirs
+SELECT body FROM outbox WHERE phone_number_id = ? AND wamid = ? AND user_id = ?

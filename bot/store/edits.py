@@ -24,11 +24,6 @@ def apply(db: sqlite3.Connection, wamids: Sequence[Sequence[str]], now: str) -> 
             continue
         changed.add(id_)
         if kind == "revoke":
-            db.execute(
-                "UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?", (now, id_)
-            )
+            db.execute(SQL["revoke"], (now, id_))
         else:
-            db.execute(
-                "UPDATE outbox SET type = ?, body = ?, payload = ?, edited_at = ? WHERE id = ?",
-                (kind, body, payload, sent_at, id_),
-            )
+            db.execute(SQL["edit"], (kind, body, payload, sent_at, id_))

@@ -8,3 +8,9 @@ SELECT o.id, c.type, c.body, c.payload, c.sent_at
  WHERE o.state IN ('pending', 'failed') AND NOT EXISTS (SELECT 1 FROM replies r
        WHERE r.outbox_id = o.id AND {IN_PLAN} AND (r.kind = 'answer' OR o.state = 'pending'))
  ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC
+
+-- name: revoke
+UPDATE outbox SET state = 'cancelled', error = 'revoked', finished_at = ? WHERE id = ?
+
+-- name: edit
+UPDATE outbox SET type = ?, body = ?, payload = ?, edited_at = ? WHERE id = ?

@@ -136,9 +136,7 @@ def _plan(
         if begins:
             begun = Permit(Identity(phone, bsuid), f"{callback_id}.1")
     if plan.kind != "answer" and parts:
-        db.execute(
-            "UPDATE outbox SET error = ?, attempts = attempts + ? WHERE id = ?", (plan.error, plan.attempts, lead)
-        )
+        db.execute(SQL["spend"], (plan.error, plan.attempts, lead))
     if plan.works is not None:
         circuits.close(db, plan.works, [lead])
     if plan.notice is not None:

@@ -28,3 +28,6 @@ SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at,
 -- name: begin
 UPDATE replies SET doubts = doubts + (state = 'sending'), state = 'sending', tries = tries + 1,
                    sending_at = ?, error = NULL WHERE id = ?
+
+-- name: spend
+UPDATE outbox SET error = ?, attempts = attempts + ? WHERE id = ?

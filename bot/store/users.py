@@ -128,9 +128,7 @@ class People:
                 self._known[known_as] = user
                 self._db.execute(SQL["bind"], (known_as, user.id, now))
         if (phone, bsuid, name) != (user.phone, user.bsuid, user.name):
-            self._db.execute(
-                "UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?", (phone, bsuid, name, user.id)
-            )
+            self._db.execute(SQL["update"], (phone, bsuid, name, user.id))
             user.phone, user.bsuid, user.name = phone, bsuid, name
         return user
 

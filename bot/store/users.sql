@@ -10,3 +10,6 @@ ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, linked_at = excluded.
 SELECT u.id, u.merging_into FROM users u WHERE u.merging_into IS NOT NULL
    AND (SELECT count(*) FROM outbox o WHERE o.state = 'leased' AND o.user_id IN (u.id, u.merging_into)) < 2
  ORDER BY u.id LIMIT 1
+
+-- name: update
+UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?
