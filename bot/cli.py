@@ -89,10 +89,31 @@ def check(path: Path, *, online: bool, alerts: bool) -> None:
 
         logs.configure(level="critical")
         findings = asyncio.run(check_online(config)) if online else []
-        findings += asyncio.run(check_alerts(config)) if alerts else []
-        for finding in findings:
-            click.echo(f"{MARKS[finding.good]}  {finding.text}")
-        sys.exit(1 if False in [finding.good for finding in findings] else 0)
+        _report(findings + (asyncio.run(check_alerts(config)) if alerts else []))
+
+
+@main.command()
+@configured
+@click.option("--offline", is_flag=True, help="Ask nobody outside; that wants no tokens.")
+def doctor(path: Path, *, offline: bool) -> None:
+    """Say what is well and what to do. Looks at disk, file, daemon, permissions, and asks what check --online asks.
+
+    \b
+    A line each: ok, WRONG (then the exit code is 1), or -- for what can't be told. Nothing is changed.
+    """
+    config = load(path, to_run=not offline)
+    from bot.doctor import examine
+
+    logs.configure(level="critical")
+    click.echo(f"Looking; to read all of {config.store.path} may take a while …", err=True)
+    _report(asyncio.run(examine(config, path, offline=offline)))
+
+
+def _report(findings: list[Any]) -> None:
+    """Print findings of check.py, and end: with 1 where something is wrong."""
+    for finding in findings:
+        click.echo(f"{MARKS[finding.good]}  {finding.text}")
+    sys.exit(1 if False in [finding.good for finding in findings] else 0)
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})

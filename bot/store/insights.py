@@ -187,6 +187,14 @@ class Insights:
             lambda db, at: dicts(db, SQL["signs"], at | {"phone": phone})[0] | {"warnings": dicts(db, SQL["grave"], at)}
         )
 
+    async def examined(self, known: Row) -> list[Row]:
+        """Judge the file, its disk and what stands in it: rows of topic, how (words of check.json) and `known`, JSON.
+
+        Raises StoreUnavailable. All of the file is read, which takes as long as it takes.
+        """
+        at = known | await self.figures() | {"now": stamp(self._clock.now())}
+        return await self._read(lambda db: dicts(db, SQL["examined"], at))
+
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:
         at = {"now": stamp(self._clock.now()), **self.unsearched}
         return await self._look(lambda db: query(db, at))

@@ -1,0 +1,55 @@
+"""`bot doctor`: look at the machine, the file and the daemon here, then ask those outside as `bot check --online` does.
+
+What each answer means is said in words: check.json. What the file tells is judged where it is read: insights.sql.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from platform import python_version
+
+from bot import __version__
+from bot.check import Finding, check_online, told
+from bot.clock import Clock
+from bot.config import Config
+from bot.errors import StartError, StoreError
+from bot.store.store import Store
+from bot.store.turns import Budget
+from bot.terminal.report import daemon_runs
+
+
+async def examine(config: Config, path: Path, *, offline: bool) -> list[Finding]:
+    """Say how all is that `path`, a bot.toml, names; nothing is changed and nothing sent to anybody."""
+    mends = "; ".join(_mends(path, config.store.path))
+    found = [told("versions", "known", bot=__version__, python=python_version())]
+    found.append(told("files", "open" if mends else "closed", mends=mends))
+    try:
+        found += await _look(config)
+    except (StartError, StoreError) as error:  # the sentence says what to do
+        found.append(Finding(False, f"{error}."))
+    return found if offline else [*found, *await check_online(config)]
+
+
+async def _look(config: Config) -> list[Finding]:
+    """Read the file, all of it: a second for each 500 MB, while the daemon goes on writing."""
+    database = config.store.path
+    store = await Store.open_existing(database, clock=Clock(), budget=Budget.of(config))
+    try:
+        await store.try_writing()
+        copied = max((copy.stat().st_mtime for copy in database.parent.glob("backups/bot-*.db")), default=None)
+        known = {"running": daemon_runs(database), "copied": copied, "silent_hours": config.alerts.no_webhook_hours}
+        rows = await store.insights.examined(known | {"reasons": "; ".join(await store.reasons())})
+    finally:
+        await store.close()
+    return [told(row["topic"], row["how"], **json.loads(row["known"])) for row in rows]
+
+
+def _mends(path: Path, database: Path) -> Iterator[str]:
+    """Yield the commands that close what others could read, or change, and give it to one owner."""
+    secret = (*path.parent.glob("*.env"), *path.parent.glob("credentials/*"))
+    private = tuple(database.parent.glob(f"{database.name}*"))
+    for file, bits in {path: 0o003, **dict.fromkeys(secret, 0o007), **dict.fromkeys(private, 0o077)}.items():
+        if file.stat().st_mode & bits and file.parent.stat().st_mode & bits & 0o011:  # 0o011: the folder lets them in
+            yield f"chmod {'o-w' if file == path else 'go='} {file}"
+    if len({file.stat().st_uid for file in private}) > 1:
+        yield f"chown --reference={database.parent} {database}*"
