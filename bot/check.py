@@ -157,9 +157,8 @@ async def check_model(openai: OpenAI) -> Finding:
     try:
         await handler.answer(Question("check", (greeting,), (), None))
     except ServiceError as error:
-        meaning = f"{openai.model} at {openai.base_url} gives no answer: {error.reason}"
-        look = "the network and" if error.kind is Kind.DOWN else "OPENAI_API_KEY, openai.model, openai.api and"
-        return Finding(False, f"{meaning}. Look at {look} openai.base_url.")
+        how = "down" if error.kind is Kind.DOWN else "silent"
+        return told("model", how, model=openai.model, address=openai.base_url, reason=error.reason)
     finally:
         await handler.close()
-    return Finding(True, f"{openai.model} answered a question.")
+    return told("model", "answers", model=openai.model)

@@ -10,7 +10,7 @@ from platform import python_version
 
 from bot import __version__
 from bot.check import Finding, check_online, told
-from bot.clock import Clock
+from bot.clock import Clock, readable
 from bot.config import Config
 from bot.errors import StartError, StoreError
 from bot.store.store import Store
@@ -20,18 +20,18 @@ from bot.terminal.report import daemon_runs
 
 async def examine(config: Config, path: Path, *, offline: bool) -> list[Finding]:
     """Say how all is that `path`, a bot.toml, names; nothing is changed and nothing sent to anybody."""
-    mends = "; ".join(_mends(path, config.store.path))
     found = [told("versions", "known", bot=__version__, python=python_version())]
-    found.append(told("files", "open" if mends else "closed", mends=mends))
     try:
+        mends = "; ".join(_mends(path, config.store.path))
+        found.append(told("permissions", "open" if mends else "closed", mends=mends))
         found += await _look(config)
-    except (StartError, StoreError) as error:  # the sentence says what to do
+    except (StartError, StoreError, OSError) as error:  # OSError: a file that is being taken away
         found.append(Finding(False, f"{error}."))
     return found if offline else [*found, *await check_online(config)]
 
 
 async def _look(config: Config) -> list[Finding]:
-    """Read the file, all of it: a second for each 500 MB, while the daemon goes on writing."""
+    """Read the file, all of it (some 100 MB a second), while the daemon goes on writing."""
     database = config.store.path
     store = await Store.open_existing(database, clock=Clock(), budget=Budget.of(config))
     try:
@@ -41,15 +41,17 @@ async def _look(config: Config) -> list[Finding]:
         rows = await store.insights.examined(known | {"reasons": "; ".join(await store.reasons())})
     finally:
         await store.close()
-    return [told(row["topic"], row["how"], **json.loads(row["known"])) for row in rows]
+    return [told(row["topic"], row["how"], **json.loads(readable(row["known"]))) for row in rows]
 
 
 def _mends(path: Path, database: Path) -> Iterator[str]:
-    """Yield the commands that close what others could read, or change, and give it to one owner."""
+    """Yield what others could read or change, and what the owner of its folder could not, each with its remedy."""
     secret = (*path.parent.glob("*.env"), *path.parent.glob("credentials/*"))
     private = tuple(database.parent.glob(f"{database.name}*"))
     for file, bits in {path: 0o003, **dict.fromkeys(secret, 0o007), **dict.fromkeys(private, 0o077)}.items():
         if file.stat().st_mode & bits and file.parent.stat().st_mode & bits & 0o011:  # 0o011: the folder lets them in
-            yield f"chmod {'o-w' if file == path else 'go='} {file}"
-    if len({file.stat().st_uid for file in private}) > 1:
-        yield f"chown --reference={database.parent} {database}*"
+            yield f"{file} is open to others: chmod {'o-w' if file == path else 'go='} {file}"
+    owners, folder = {file.stat().st_uid for file in private}, database.parent
+    alone = owners and not folder.stat().st_mode & 0o022  # only its owner may write there
+    if len(owners | ({folder.stat().st_uid} if alone else set())) > 1:
+        yield f"{database} isn't its folder's owner's: chown --reference={folder} {database}*"

@@ -35,7 +35,7 @@ SELECT signs.*, (SELECT u.last_message_at FROM user_ids i JOIN users u ON u.id =
 
 -- name: examined
 -- How each thing is that `bot doctor` looks at, by the words of check.json, with what these name. An update copies the
--- file, so as much has to be free; a bot that is never left without copies makes one a day.
+-- file, so as much has to be free; copies are made each night.
 WITH need AS (SELECT max(200000000, :database_bytes + :wal_bytes) AS bytes),
      heard AS (SELECT max(id), received_at AS at, julianday(:now) - julianday(received_at) AS days FROM outbox)
 SELECT 'disk' AS topic, iif(:disk_free_bytes < bytes, 'full', 'room') AS how,
@@ -44,14 +44,15 @@ SELECT 'disk' AS topic, iif(:disk_free_bytes < bytes, 'full', 'room') AS how,
   FROM need
 UNION ALL
 SELECT 'integrity', iif(integrity_check = 'ok', 'sound', 'damaged'),
-       json_object('found', integrity_check, 'schema', user_version, 'sqlite', sqlite_version())
+       json_object('found', replace(integrity_check, char(10), ' '), 'schema', user_version, 'sqlite', sqlite_version())
   FROM pragma_integrity_check(1), pragma_user_version
 UNION ALL
 SELECT 'copies', iif(unixepoch(:now) - :copied < 172800, 'fresh', 'old'),
        json_object('hours', cast((unixepoch(:now) - :copied) / 3600 AS INTEGER))
  WHERE :copied IS NOT NULL
 UNION ALL
-SELECT 'daemon', iif(:running, 'runs', 'stopped'), json_object('since', listening_at) FROM control
+SELECT 'daemon', iif(:running, 'runs', 'stopped'), json_object('since', coalesce(', and could last take webhooks at ' || listening_at, ''))
+  FROM control
 UNION ALL
 SELECT 'answers', iif(:reasons = '', 'given', 'withheld'), json_object('reasons', :reasons)
 UNION ALL

@@ -104,8 +104,7 @@ class GraphClient:
         """Ask about our token: the id of its app ("": not told), when it ends (None: never), permissions it lacks."""
         told = section(await self._call("GET", f"debug_token?input_token={self._token}"), "data")
         ends = filter(None, (moment(told.get(name)) for name in ("expires_at", "data_access_expires_at")))  # 0: never
-        scopes = told.get("scopes")
-        lacking = [name for name in PERMISSIONS if not isinstance(scopes, list) or name not in scopes]
+        lacking = [name for name in PERMISSIONS if name not in str(told.get("scopes"))]
         return text(told.get("app_id")), min(ends, default=None), lacking
 
     async def callback(self) -> str:
