@@ -50,12 +50,12 @@ async def check_online(config: Config) -> list[Finding]:
     All it costs is the model's answer to one word.
     """
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        findings = await _check_whatsapp(config, session)
+        findings = await check_whatsapp(config, session)
         findings.append(await check_public(config.server.public_url, config.whatsapp.verify_token, session))
         return [*findings, await check_model(config.openai)]
 
 
-async def _check_whatsapp(config: Config, session: aiohttp.ClientSession) -> list[Finding]:
+async def check_whatsapp(config: Config, session: aiohttp.ClientSession) -> list[Finding]:
     """Ask for the number, which shows whether appsecret_proof fits; then about token, subscription and webhooks."""
     whatsapp = config.whatsapp
     graph = GraphClient(session, whatsapp, Clock())

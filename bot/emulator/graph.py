@@ -124,8 +124,7 @@ class GraphApi:
             if request.method == hdrs.METH_POST:
                 self._settings.subscribed = True
                 return {"success": True}
-            app = {"whatsapp_business_api_data": registration.app(self._settings)}
-            return {"data": [app] if self._settings.subscribed else []}
+            return registration.apps(self._settings)
 
         return await self._call(request, "graph.subscriptions", work, node=self._settings.waba_id)
 

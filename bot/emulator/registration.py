@@ -10,10 +10,13 @@ APP = "Emulated app"
 VERSION = "v26.0"
 
 
-def app(known: Settings) -> Json:
-    """Describe the app as the list of a business account's apps does."""
-    link = f"https://www.facebook.com/games/?app_id={known.app_id}"
-    return {"name": APP, "id": known.app_id, "link": link}
+def apps(known: Settings) -> Json:
+    """Answer GET /{waba_id}/subscribed_apps."""
+    named = {known.app_id: APP} if known.subscribed else {}
+    named |= {"9876543210": known.other_app} if known.other_app else {}
+    link = "https://www.facebook.com/games/?app_id="
+    told = [{"name": name, "id": app, "link": f"{link}{app}"} for app, name in named.items()]
+    return {"data": [{"whatsapp_business_api_data": app} for app in told]}
 
 
 def token(known: Settings, asked: str) -> Json:

@@ -46,6 +46,7 @@ class Settings:
     override_url: Annotated[str, "what the business account has instead of that; empty: nothing"] = ""
     webhook_fields: Annotated[tuple[str, ...], "fields of its webhooks that the app is subscribed to"] = ("messages",)
     subscribed: Annotated[bool, "whether the app is among the business account's subscribed_apps"] = True
+    other_app: Annotated[str, "name of another app that is among them; empty: none is"] = ""
     require_app_secret: Annotated[
         bool, "refuse calls without appsecret_proof; one with a wrong proof is refused always"
     ] = False

@@ -73,7 +73,7 @@ def test_version_and_help() -> None:
     runner = CliRunner()
     assert runner.invoke(main, ["--version"]).output == f"bot, version {__version__}\n"
     listed = runner.invoke(main, ["--help"]).output
-    own = ("run", "demo", "check", "sql")
+    own = ("run", "demo", "check", "doctor", "sql")
     for command in (*own, "status", "users", "show", "failures", "tail", "retry", "pause", "resume", "clear", "reply"):
         assert f"\n  {command} " in listed
         help_ = runner.invoke(main, [command, "--help"]).output
