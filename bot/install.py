@@ -52,18 +52,16 @@ def install(root: Path, *, dry_run: bool, subscribe: bool) -> bool:
     told = {"config": config, "files": files, "kept": kept, "keys": keys, "findings": findings, "marks": MARKS}
     told |= {"systemd": systemd, "dry_run": dry_run, "subscribe": subscribe}
     click.echo(Template((HERE / "install.txt").read_text("utf-8"), trim_blocks=True).render(told))
-    address = f"{config.server.public_url}/webhook"
-    return all(finding.good is not False for finding in findings if address not in finding.text)
+    return all(finding.good is not False for finding in findings if "/webhook, " not in finding.text)
 
 
 def settle(folder: Path) -> Config:
     """Return the configuration as it will be: what is there, what is given, what is asked where there is a terminal."""
-    toml, credentials, asks = folder / "bot.toml", folder / "credentials", sys.stdin.isatty()
-    places = {name: credentials / SECRETS[key][-1] if key in SECRETS else toml for name, key in VARIABLES.items()}
+    toml, held, asks = folder / "bot.toml", folder / "credentials", sys.stdin.isatty()
+    places = {name: held / SECRETS[key][-1] if key in SECRETS else toml for name, key in VARIABLES.items()}
     kept = {name for name, place in places.items() if os.path.lexists(place)}
-    given = {"BOT_WHATSAPP__VERIFY_TOKEN": os.urandom(16).hex(), **os.environ}
+    given = {"BOT_WHATSAPP__VERIFY_TOKEN": os.urandom(16).hex(), **os.environ, "CREDENTIALS_DIRECTORY": str(held)}
     given = {name: value for name, value in given.items() if value and name not in kept}
-    given["CREDENTIALS_DIRECTORY"] = str(credentials)
     now = load(source := toml if os.path.lexists(toml) else REFERENCE, given)
     asked = {name: attrgetter(VARIABLES[name])(now) for name in WORDS if name in VARIABLES.keys() - given.keys() - kept}
     if not asks and (missing := [name for name, value in asked.items() if not value]):

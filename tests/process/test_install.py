@@ -26,6 +26,7 @@ UNITS = {unit.name for unit in (ROOT / "systemd").iterdir()}
 def root(tmp_path: Path) -> Path:
     """A machine's root, with systemd and nothing else."""
     systemd = tmp_path / "root" / "usr" / "lib" / "systemd" / "systemd"
+    os.umask(0o022)  # a command that ran in this process set its own
     systemd.parent.mkdir(parents=True)
     systemd.touch()
     return tmp_path / "root"
@@ -73,7 +74,7 @@ async def test_a_new_machine_has_a_bot_that_answers(owned: Bot, emu: Emulator, r
     }
     assert {
         f"etc/systemd/system/{name}": ("-rw-r--r--", (ROOT / "systemd" / name).read_bytes()) for name in UNITS
-    }.items() <= (written.items())
+    }.items() <= written.items()
     verify_token = (credentials / "BOT_WHATSAPP__VERIFY_TOKEN").read_text()
     told = [line.split() for line in done.out.splitlines()]
     assert ["Callback", "URL", f"{URL}/webhook"] in told
