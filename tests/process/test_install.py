@@ -16,6 +16,7 @@ from tests.house.tree import ROOT
 from tests.process.harness import Bot
 from tests.process.screen import screen
 from tests.process.test_operators import ANA, answered
+from tests.unit.test_install import webhook_site
 
 URL = "https://127.0.0.1:9"  # nobody is there, and no name is looked up
 SECRETS = {"BOT_WHATSAPP__ACCESS_TOKEN", "BOT_WHATSAPP__APP_SECRET", "BOT_WHATSAPP__VERIFY_TOKEN", "OPENAI_API_KEY"}
@@ -61,6 +62,11 @@ def tree(root: Path) -> dict[str, tuple[str, bytes | None]]:
     }
 
 
+def in_a_line(text: str) -> str:
+    """Return a text without its indentation."""
+    return " ".join(text.split())
+
+
 async def test_a_new_machine_has_a_bot_that_answers(owned: Bot, emu: Emulator, root: Path) -> None:
     """All is written, closed to others where it is secret; the account is subscribed; what was written runs."""
     done = await owned.command("init", "--root", str(root), "--subscribe")
@@ -80,6 +86,7 @@ async def test_a_new_machine_has_a_bot_that_answers(owned: Bot, emu: Emulator, r
     assert ["Callback", "URL", f"{URL}/webhook"] in told
     assert ["Verify", "token", verify_token] in told
     assert len(verify_token) == 32
+    assert in_a_line(webhook_site().replace("bot.example.com", "127.0.0.1:9")) in in_a_line(done.out)
     assert "bot init --subscribe" not in done.out
     assert not any((credentials / name).read_text() in done.out for name in SECRETS - {"BOT_WHATSAPP__VERIFY_TOKEN"})
 
@@ -128,12 +135,15 @@ async def test_a_second_run_keeps_what_is_there_and_adds_what_is_not(owned: Bot,
 async def test_a_dry_run_asks_and_tries_and_touches_nothing(owned: Bot, emu: Emulator, root: Path) -> None:
     """It shows what would be written, no secret, not even the verify token; the account isn't subscribed."""
     before = tree(root)
-    shown = await init(owned, root, "--dry-run", "--subscribe", BOT_WHATSAPP__VERIFY_TOKEN="my-verify-word")
+    env = {"BOT_WHATSAPP__VERIFY_TOKEN": "my-verify-word", "BOT_SERVER__PUBLIC_URL": f"{URL}/shop"}
+    shown = await init(owned, root, "--dry-run", "--subscribe", **env)
     assert (shown.exit_code, shown.stderr) == (1, "")
     assert tree(root) == before
     assert not emu.settings.subscribed
     assert shown.stdout.count("would write ") == 1 + 1 + len(SECRETS) + len(UNITS)
-    assert f"            server.public_url = {URL}\n" in shown.stdout
+    assert f"            server.public_url = {URL}/shop\n" in shown.stdout
+    proxied = "handle /shop/webhook { rewrite * /webhook reverse_proxy 127.0.0.1:8080 }"
+    assert proxied in in_a_line(shown.stdout)
     assert "WRONG  No app is subscribed" in shown.stdout
     secrets = [owned.env.get(name, "my-verify-word") for name in SECRETS]
     assert not any(secret in shown.stdout for secret in secrets)

@@ -48,6 +48,18 @@ def test_the_reference_and_the_units_are_at_hand() -> None:
     assert {unit.name for unit in UNITS.iterdir()} == {unit.name for unit in (ROOT / "systemd").iterdir()}
 
 
+def test_the_caddyfile_of_the_first_hour_is_the_one_that_is_tried() -> None:
+    """tests/process/test_proxies.py takes docs/proxy.md; its half for the webhook stands in docs/install.md, too."""
+    assert webhook_site() in (ROOT / "docs" / "install.md").read_text("utf-8")
+
+
+def webhook_site() -> str:
+    """Return what docs/proxy.md has for the webhook."""
+    found = re.search(r"bot\.example\.com \{\n.*?\n\}\n", (ROOT / "docs" / "proxy.md").read_text("utf-8"), re.DOTALL)
+    assert found
+    return found[0]
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk leaves nothing under its name, one sentence, and no hindrance for the next time."""
     secret = tmp_path / "credentials" / "TOKEN"

@@ -28,13 +28,13 @@ for suite in bookworm trixie; do
 
     echo "== $suite with systemd"
     rm -rf "$booted"/var/lib/private/bot "$booted"/var/lib/bot "$booted"/etc/bot "$booted"/etc/systemd/system/bot* "$booted"/usr/local/bin/bot
-    cp "$program" "$booted/root/bot"
+    cp "$program" "$booted/srv/bot"
     "$python" -m bot.emulator --port 9100 --webhook-url http://127.0.0.1:8080/webhook > /dev/null & emulator=$!
     setsid tests/vps/boot.sh "$booted" > "$booted.log" 2>&1 < /dev/null &
     trap 'kill $emulator; inside systemctl poweroff || true' EXIT
     until inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do sleep 0.5; done
     # shellcheck disable=SC2046
-    inside env $("$python" -m tests.vps.owner settings) /root/bot init --subscribe | sed '/^$/,$d'
+    inside env $("$python" -m tests.vps.owner settings) /srv/bot init --subscribe | sed '/^$/,$d'
     inside sh -euc 'systemctl --version | head -1; systemctl daemon-reload
         systemctl enable --now bot.socket bot-admin.socket bot bot-backup.timer 2>/dev/null
         systemctl show bot -p StatusText; systemd-analyze security bot | tail -1'
