@@ -169,12 +169,10 @@ class Points:
 
         def traced(connection: sqlite3.Connection, *arguments: Any) -> None:
             def statement(sql: str) -> None:
-                if sql.startswith("COMMIT"):
-                    self._left = 1 if self._wanted == "migrate.tick" else self._left
+                self.reach("migrate.commit" if sql.startswith("COMMIT") else "migrate.statement")
+                if self._wanted == "migrate.tick" and sql.startswith("PRAGMA user_version"):
+                    self._left = 1
                     self.reach("migrate.tick")
-                    self.reach("migrate.commit")
-                else:
-                    self.reach("migrate.statement")
 
             connection.set_trace_callback(statement)
             connection.set_progress_handler(lambda: self.reach("migrate.tick"), TICK)

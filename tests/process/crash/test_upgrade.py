@@ -48,12 +48,17 @@ class Upgrade:
         """Where the copy of a version has to be."""
         return self.bot.folder / f"bot.db.schema-{version}"
 
+    def left(self) -> set[Path]:
+        """Return what stands beside the file, copies and what was to become one."""
+        return set(self.bot.folder.glob("*.schema-*"))
+
     def assert_whole(self) -> None:
-        """See nothing half: every row, and what makes up exactly one version; in the copies, too."""
+        """See nothing half: every row, and what makes up exactly one version; in the copies, too, of which none is more."""
         for file in (self.bot.database, *map(self.copy, self.copied)):
             assert looked_at(file, HELD) == self.held, file.name
             assert schema_of(file) == schema_of(self.bot.folder.parent / f"empty-{version_of(file)}.db"), file.name
         assert {version: version_of(self.copy(version)) for version in self.copied} == {v: v for v in self.copied}
+        assert {file for file in self.left() if ".part" not in file.name} == set(map(self.copy, self.copied))
 
     async def assert_goes_on(self, emu: Emulator) -> None:
         """See that who waited and who writes now is answered, and that every file is sound; nothing else is left."""
@@ -62,7 +67,7 @@ class Upgrade:
         assert_answered_once_in_order(emu, WAITING | {"34600777001": ["one", "two", "new"]})
         for file in (self.bot.database, *map(self.copy, self.copied)):
             assert looked_at(file, "PRAGMA integrity_check(1)") == [("ok",)], file.name
-        assert {file.name for file in self.bot.folder.glob("*.schema-*")} == {self.copy(v).name for v in self.copied}
+        assert self.left() == set(map(self.copy, self.copied))
 
 
 @pytest.fixture
