@@ -53,7 +53,7 @@ class Upgrade:
         return set(self.bot.folder.glob("*.schema-*"))
 
     def assert_whole(self) -> None:
-        """See nothing half: every row, and what makes up exactly one version; in the copies, too, of which none is more."""
+        """See nothing half: every row, what makes up exactly one version; in the copies, too, and no other is there."""
         for file in (self.bot.database, *map(self.copy, self.copied)):
             assert looked_at(file, HELD) == self.held, file.name
             assert schema_of(file) == schema_of(self.bot.folder.parent / f"empty-{version_of(file)}.db"), file.name
