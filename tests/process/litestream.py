@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import sys
@@ -147,7 +148,7 @@ async def others_checkpoint(bot: Bot, seconds: float) -> str:
 
 async def quiet(bot: Bot) -> None:
     """Wait until all is answered and every status is in."""
-    await until(lambda: not bot.waiting(), 60)
+    await until(lambda: not bot.waiting(), 300)
 
 
 async def run(program: str, seconds: float, endpoint: str, folder: Path) -> None:
@@ -195,15 +196,19 @@ async def run(program: str, seconds: float, endpoint: str, folder: Path) -> None
         took = await litestream.restore(folder / "ended.db")
         print(f"a pause, then both ended well: {compare(bot.database, folder / 'ended.db', exact=True)}; {took:.1f} s")
 
-        for end in ("", "-wal", "-shm"):
-            bot.database.with_name("bot.db" + end).unlink(missing_ok=True)
+        # What the recipe says: Litestream's own notes go with the file that they were of.
+        for path in [*bot.folder.glob("bot.db*"), *bot.folder.glob(".bot.db-litestream")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         (folder / "killed.db").replace(bot.database)
-        daemon = await bot.start()
+        daemon, beside = await bot.start(), await litestream.start()
         async with load(bot, emu) as failures:
-            await asyncio.sleep(2)
+            await asyncio.sleep(seconds / 4)
         await quiet(bot)
         assert await daemon.stop() == 0
-        print(f"the daemon on what was restored after the kill: all answered; {failures or 'no webhook failed'}")
+        assert await beside.stop(seconds=60) == 0
+        print(f"both on what was restored after the kill: all answered; {failures or 'no webhook failed'}")
+        took = await litestream.restore(folder / "second.db")
+        print(f"restored from that: {compare(bot.database, folder / 'second.db', exact=True)}; {took:.1f} s")
         noted = re.findall(r"(?:WARN|ERROR) .*|.*level=(?:WARN|ERROR).*", "\n".join(p.output for p in bot.processes))
         print("Litestream's warnings:", *sorted({re.sub(r"^\S+ ", "", line)[:200] for line in noted}), sep="\n  ")
         (folder / "log").write_text("\n\n".join(p.output for p in bot.processes))
