@@ -58,7 +58,7 @@ def recipe(bot: Bot, folder: Path, endpoint: str) -> Path:
     (text,) = re.findall(r"```yaml\n(.*?)```", RECIPE, re.DOTALL)
     text = text.replace("/var/lib/bot/bot.db", str(bot.database)).replace("https://s3.example.com", endpoint)
     if not endpoint:
-        text = re.sub(r"type: s3\n.*?(?=    #)", f"type: file\n      path: {folder}/replica\n", text, flags=re.DOTALL)
+        text = re.sub(r"type: s3\n.*?(?=snapshot)", f"type: file\n      path: {folder}/replica\n", text, flags=re.DOTALL)
     path = folder / "litestream.yml"
     path.write_text(text)
     return path
@@ -74,7 +74,8 @@ class Litestream:
     async def start(self) -> Process:
         """Start to replicate."""
         process = await self._bot.launch(self._program, "replicate", "-config", str(self._config))
-        await until(lambda: "replicating to" in process.output, 20)
+        await until(lambda: "replicating to" in process.output or not process.running, 20)
+        assert process.running, process.output
         return process
 
     async def restore(self, to: Path) -> float:
