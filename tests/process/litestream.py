@@ -58,7 +58,8 @@ def recipe(bot: Bot, folder: Path, endpoint: str) -> Path:
     (text,) = re.findall(r"```yaml\n(.*?)```", RECIPE, re.DOTALL)
     text = text.replace("/var/lib/bot/bot.db", str(bot.database)).replace("https://s3.example.com", endpoint)
     if not endpoint:
-        text = re.sub(r"type: s3\n.*?(?=snapshot)", f"type: file\n      path: {folder}/replica\n", text, flags=re.DOTALL)
+        here = f"type: file\n      path: {folder}/replica\n"
+        text = re.sub(r"type: s3\n.*?(?=snapshot)", here, text, flags=re.DOTALL)
     path = folder / "litestream.yml"
     path.write_text(text)
     return path
@@ -69,7 +70,6 @@ class Litestream:
 
     def __init__(self, program: str, bot: Bot, config: Path) -> None:
         self._program, self._bot, self._config = program, bot, config
-        self.lines: list[str] = []
 
     async def start(self) -> Process:
         """Start to replicate."""
@@ -125,7 +125,8 @@ def compare(original: Path, restored: Path, *, exact: bool) -> str:
 @asynccontextmanager
 async def load(bot: Bot, emu: Emulator) -> AsyncIterator[list[str]]:
     """Have customers write on new connections until the block ends; gives what went wrong."""
-    stop, failures = asyncio.Event(), list[str]()
+    stop = asyncio.Event()
+    failures: list[str] = []
     users = [f"3460011122{n}" for n in range(CUSTOMERS)]
     writing = [asyncio.create_task(knock(emu, bot.public_url + "/webhook", u, [], failures, stop)) for u in users]
     try:
@@ -210,8 +211,8 @@ async def run(program: str, seconds: float, endpoint: str, folder: Path) -> None
         print(f"both on what was restored after the kill: all answered; {failures or 'no webhook failed'}")
         took = await litestream.restore(folder / "second.db")
         print(f"restored from that: {compare(bot.database, folder / 'second.db', exact=True)}; {took:.1f} s")
-        noted = re.findall(r"(?:WARN|ERROR) .*|.*level=(?:WARN|ERROR).*", "\n".join(p.output for p in bot.processes))
-        print("Litestream's warnings:", *sorted({re.sub(r"^\S+ ", "", line)[:200] for line in noted}), sep="\n  ")
+        noted = [line for p in bot.processes for line in p.lines if re.search("level=(WARN|ERROR)", line)]
+        print("Litestream warned of:", *(noted or ["nothing"]), sep="\n  ")
         (folder / "log").write_text("\n\n".join(p.output for p in bot.processes))
 
 
