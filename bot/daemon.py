@@ -95,7 +95,7 @@ class Daemon:
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency, self._metrics)
             letters = Letters(store, sender, graph, self._clock, config.queue.backoff_base_seconds)
             side_tasks = (
-                keep_house(store, self._clock, config.store.keep_days, sender, graph),
+                keep_house(store, self._clock, config.store, sender, graph),
                 note_minutes(store, self._clock),
                 tell_reasons(store, self._clock),
                 tell_manager(store, self.reasons),

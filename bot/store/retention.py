@@ -1,0 +1,29 @@
+"""What is taken out of the file as it gets old, a step at a time. For use inside a write."""
+
+import sqlite3
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from bot.clock import stamp
+from bot.config import settings
+
+_HOW_FAR, *_STATEMENTS = Path(__file__).with_suffix(".sql").read_text("utf-8").split(";\n")
+
+
+class Pruned(NamedTuple):
+    """What a step took out, and the id behind which the next one begins; None: all was gone through."""
+
+    messages: int
+    people: int
+    after: int | None
+
+
+def prune(db: sqlite3.Connection, keep: settings.Store, after: int, most: int, now: datetime) -> Pruned:
+    """Take out what is older than `keep` says, of up to `most` messages and people with ids behind `after`."""
+    before = {f"{name[:-5]}_before": stamp(now - timedelta(days=age)) for name, age in keep if name.endswith("_days")}
+    values = before | {"after": after, "most": most, "tomorrow": stamp(now + timedelta(days=1))}
+    (values["upto"],) = db.execute(_HOW_FAR, values).fetchone()
+    db.execute("PRAGMA defer_foreign_keys = ON")  # until the COMMIT: people go before their ids
+    rows = [db.execute(statement, values).rowcount for statement in _STATEMENTS]
+    return Pruned(rows[0], rows[2], after if max(rows) >= most else values["upto"])
