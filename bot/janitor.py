@@ -17,7 +17,7 @@ from bot.whatsapp.client import GraphClient
 log = structlog.get_logger(__name__)
 ROUND_SECONDS = 15.0  # well under the minute after which the daemon counts as having been deaf
 PRUNE_EVERY_ROUNDS = 5760  # a day
-PRUNE_BATCH = 500
+PRUNE_BATCH = 25
 WATCH_SECONDS = 1.0
 
 

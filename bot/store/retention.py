@@ -20,10 +20,11 @@ class Pruned(NamedTuple):
 
 
 def prune(db: sqlite3.Connection, keep: settings.Store, after: int, most: int, now: datetime) -> Pruned:
-    """Take out what is older than `keep` says, of up to `most` messages and people with ids behind `after`."""
+    """Take out what is older than `keep` says, up to `most` of each kind, of the next messages and people by id."""
     before = {f"{name[:-5]}_before": stamp(now - timedelta(days=age)) for name, age in keep if name.endswith("_days")}
-    values = before | {"after": after, "most": most, "tomorrow": stamp(now + timedelta(days=1))}
+    values = before | {"after": after, "most": most, "looked_at": 20 * most, "tomorrow": stamp(now + timedelta(days=1))}
     (values["upto"],) = db.execute(_HOW_FAR, values).fetchone()
     db.execute("PRAGMA defer_foreign_keys = ON")  # until the COMMIT: people go before their ids
     rows = [db.execute(statement, values).rowcount for statement in _STATEMENTS]
-    return Pruned(rows[0], rows[2], after if max(rows) >= most else values["upto"])
+    again = max(rows if values["upto"] is None else rows[:4]) >= most
+    return Pruned(rows[0], rows[1], after if again else values["upto"])

@@ -111,7 +111,7 @@ async def everything(desk: Desk) -> None:
         desk.tick(60)
     await insights.figures()
     desk.tick(40 * 86_400)
-    await desk.store.prune(30, 100)
+    await desk.prune(30)
 
 
 async def statements(desk: Desk) -> list[str]:
