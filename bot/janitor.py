@@ -38,7 +38,8 @@ async def keep_house(store: Store, clock: Clock, keep: settings.Store, sender: S
 
 async def _prune(store: Store, clock: Clock, keep: settings.Store) -> None:
     """Take out what is older than `keep` says, in steps that delay nobody."""
-    messages, people, after = 0, 0, 0
+    after: int | None = 0
+    messages = people = 0
     while after is not None:
         step = await store.prune(keep, after, PRUNE_BATCH)
         messages, people, after = messages + step.messages, people + step.people, step.after

@@ -3,7 +3,7 @@
 import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bot.clock import stamp
 from bot.config import settings
@@ -22,7 +22,7 @@ class Pruned(NamedTuple):
 def prune(db: sqlite3.Connection, keep: settings.Store, after: int, most: int, now: datetime) -> Pruned:
     """Take out what is older than `keep` says, up to `most` of each kind, of the next messages and people by id."""
     before = {f"{name[:-5]}_before": stamp(now - timedelta(days=age)) for name, age in keep if name.endswith("_days")}
-    values = before | {"after": after, "most": most, "looked_at": 20 * most, "tomorrow": stamp(now + timedelta(days=1))}
+    values: dict[str, Any] = before | {"after": after, "most": most, "tomorrow": stamp(now + timedelta(days=1))}
     (values["upto"],) = db.execute(_HOW_FAR, values).fetchone()
     db.execute("PRAGMA defer_foreign_keys = ON")  # until the COMMIT: people go before their ids
     rows = [db.execute(statement, values).rowcount for statement in _STATEMENTS]

@@ -4,9 +4,9 @@
 -- step looks, NULL: nothing is left. The others change at most :most rows each (and what hangs on them); where one of the
 -- first four changed so many, the step is taken again, and at the end where any did. The order counts.
 SELECT min(id)
-  FROM (SELECT max(id) AS id FROM (SELECT id FROM outbox WHERE id > :after ORDER BY id LIMIT :looked_at)
+  FROM (SELECT max(id) AS id FROM (SELECT id FROM outbox WHERE id > :after ORDER BY id LIMIT 20 * :most)
         UNION ALL
-        SELECT max(id) FROM (SELECT id FROM users WHERE id > :after ORDER BY id LIMIT :looked_at));
+        SELECT max(id) FROM (SELECT id FROM users WHERE id > :after ORDER BY id LIMIT 20 * :most));
 
 -- Messages: decided long ago, and old by WhatsApp's own time too, as finished_at may be of a clock that was wrong. A time
 -- of theirs that is yet to come says nothing. What was put back in line by a hand that left finished_at is still to be
