@@ -16,24 +16,28 @@ from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
 ROUND_SECONDS = 15.0  # well under the minute after which the daemon counts as having been deaf
-PRUNE_EVERY_ROUNDS = 5760  # a day
+PRUNE_EVERY_SECONDS = 86_400.0
 PRUNE_BATCH = 25
 WATCH_SECONDS = 1.0
 
 
-async def keep_house(store: Store, clock: Clock, keep: settings.Store, sender: Sender, graph: GraphClient) -> None:
-    """Go round every 15 seconds, until cancelled. By a clock that may be wrong nothing is pruned."""
-    rounds = 0
+async def note_listening(store: Store, clock: Clock, sender: Sender) -> None:
+    """Note every 15 seconds that webhooks can arrive, until cancelled."""
     while True:
-        rounds -= 1
-        if rounds < 0:
-            with suppress(ServiceError):  # then the next round asks again
-                if await graph.clock_is_right():
-                    await _prune(store, clock, keep)
-                rounds = PRUNE_EVERY_ROUNDS
         await clock.sleep(ROUND_SECONDS)
         await store.listening()
         sender.confirmation.hear(clock.now())
+
+
+async def prune_daily(store: Store, clock: Clock, keep: settings.Store, graph: GraphClient) -> None:
+    """Take out what is old, now and once a day, until cancelled. By a clock that may be wrong nothing is pruned."""
+    while True:
+        wait = ROUND_SECONDS
+        with suppress(ServiceError):  # then the next round asks again
+            if await graph.clock_is_right():
+                await _prune(store, clock, keep)
+            wait = PRUNE_EVERY_SECONDS
+        await clock.sleep(wait)
 
 
 async def _prune(store: Store, clock: Clock, keep: settings.Store) -> None:
