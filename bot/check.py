@@ -24,6 +24,7 @@ from bot.sender import NumberLimit
 from bot.store.store import Store
 from bot.whatsapp.client import GraphClient
 
+MARKS = {True: "ok   ", False: "WRONG", None: "--   "}
 TIMEOUT = aiohttp.ClientTimeout(total=15)
 WORDS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 GRAPH, GRAPH_CODES, PUBLIC = WORDS["graph"], WORDS["graph codes"], WORDS["public"]
@@ -37,18 +38,18 @@ class Finding:
     text: str
 
 
-async def check_online(config: Config) -> list[Finding]:
-    """Try the accounts that the configuration names; nothing is sent to anybody and nothing is changed.
+async def check_online(config: Config, *, subscribe: bool = False) -> list[Finding]:
+    """Try the accounts that the configuration names; nothing is sent to anybody, all it costs is the model's answer.
 
-    All it costs is the model's answer to one word.
+    Nothing is changed, but that `subscribe` lets the business account's webhooks go to the token's app.
     """
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        findings = await _check_whatsapp(config.whatsapp, session)
+        findings = await _check_whatsapp(config.whatsapp, session, subscribe=subscribe)
         findings.append(await check_public(config.server.public_url, config.whatsapp.verify_token, session))
         return [*findings, await check_model(config.openai)]
 
 
-async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
+async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession, *, subscribe: bool) -> list[Finding]:
     """Ask for the number, which shows whether appsecret_proof fits, and whether the account is subscribed."""
     graph = GraphClient(session, whatsapp, Clock())
     try:
@@ -62,19 +63,19 @@ async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) ->
     signed = ", and the app secret belongs to the token's app" if whatsapp.appsecret_proof else ""
     known = Finding(True, f"WhatsApp knows the number {name}, the token may use it{signed}.")
     wrong = [Finding(False, GRAPH["wrong clock"])] * bool(graph.clock_off)
-    return [known, *wrong, await _check_subscription(whatsapp.waba_id, graph)]
+    return [known, *wrong, await _check_subscription(whatsapp.waba_id, graph, subscribe=subscribe)]
 
 
-async def _check_subscription(waba_id: str, graph: GraphClient) -> Finding:
+async def _check_subscription(waba_id: str, graph: GraphClient, *, subscribe: bool) -> Finding:
     account = f"WhatsApp Business Account {waba_id}"
     if not waba_id:
         return Finding(None, "Whether webhooks are sent was not asked: that wants whatsapp.waba_id.")
     try:
-        apps = await graph.subscribed_apps(waba_id)
+        apps = await graph.subscribed_apps(waba_id, add_ours=subscribe)
     except ServiceError as error:
         return Finding(False, f"The {account} can't be asked: is it this number's? ({error.reason})")
     if not apps:
-        mend = f"POST /{waba_id}/subscribed_apps with the token of your app"
+        mend = f"`bot init --subscribe`, or POST /{waba_id}/subscribed_apps with the token of your app"
         return Finding(False, f"No app is subscribed to the {account}, so no message will ever arrive: {mend}.")
     names = ", ".join(str(app.get("name") or app.get("id") or "?") for app in apps)
     return Finding(True, f"Webhooks of the {account} go to: {names}. Your app must be among them.")

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 from bot.clock import stamp
 from bot.domain import Released, Service
+from bot.store.rows import statements
 
+SQL = statements(__file__)
 PROBE_MOST_SECONDS = 30.0
 STUMBLES_MOST = 2  # users in a row; one more is an outage
 
@@ -17,12 +19,7 @@ def close(db: sqlite3.Connection, service: Service, asked_by: Sequence[int] | No
 
     `asked_by` are the messages it was asked for, where only the probe closes it, and no turn that was under way before.
     """
-    db.execute(
-        """UPDATE circuits SET state = 'closed', reason = NULL, code = NULL, opened_at = NULL, probe_at = NULL,
-                               probes = 0, probing = NULL
-            WHERE service = ? AND state = 'open' AND (?2 IS NULL OR probing IN (SELECT value FROM json_each(?2)))""",
-        (service, None if asked_by is None else json.dumps(asked_by)),
-    )
+    db.execute(SQL["close"], (service, None if asked_by is None else json.dumps(asked_by)))
     db.execute("DELETE FROM stumbles WHERE service = ?", (service,))
 
 
@@ -36,11 +33,7 @@ def open_(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bo
         probes = probes + 1 if state == "open" else 0
         wait = max(min(PROBE_MOST_SECONDS, 2.0 ** min(probes, 10)), refusal.probe_after_seconds)
         next_probe = stamp(now + timedelta(seconds=wait))
-        db.execute(
-            """UPDATE circuits SET state = 'open', reason = ?, code = ?, opened_at = coalesce(opened_at, ?),
-                                   probe_at = ?, probes = ? WHERE service = ?""",
-            (refusal.error, refusal.code, stamp(now), next_probe, probes, refusal.refused_by),
-        )
+        db.execute(SQL["open"], (refusal.error, refusal.code, stamp(now), next_probe, probes, refusal.refused_by))
     db.execute("DELETE FROM stumbles WHERE service = ?", (refusal.refused_by,))
 
 
@@ -48,17 +41,8 @@ def stumble(
     db: sqlite3.Connection, outbox_id: int, refusal: Released, now: datetime, *, spent: int, probe: bool
 ) -> None:
     """Count a failure that may be the message's own or the service's; with the third user in a row it is an outage."""
-    db.execute(
-        """INSERT INTO stumbles (service, outbox_id, spent) VALUES (?, ?, ?)
-           ON CONFLICT DO UPDATE SET spent = spent + excluded.spent""",
-        (refusal.refused_by, outbox_id, spent),
-    )
-    (outage,) = db.execute(
-        """SELECT state = 'open' OR ? < (SELECT count(DISTINCT o.user_id) FROM stumbles s JOIN outbox o
-                                             ON o.id = s.outbox_id WHERE s.service = c.service)
-             FROM circuits c WHERE service = ?""",
-        (STUMBLES_MOST, refusal.refused_by),
-    ).fetchone()
+    db.execute(SQL["stumble"], (refusal.refused_by, outbox_id, spent))
+    (outage,) = db.execute(SQL["outage"], (STUMBLES_MOST, refusal.refused_by)).fetchone()
     if outage:
         open_(db, refusal, now, probe=probe)
 

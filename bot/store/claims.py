@@ -12,28 +12,12 @@ from typing import Any
 from bot.clock import parse_stamp, stamp
 from bot.domain import Lease, Message, Service
 from bot.store import circuits, edits, replies, users
-from bot.store.rows import select
+from bot.store.rows import select, statements
 from bot.store.turns import Budget
 
-_HEAD_ID = """(SELECT o.id FROM outbox o WHERE o.user_id = u.id AND o.state = 'pending'
-         ORDER BY o.begun_at IS NULL, o.sent_at, o.id LIMIT 1)"""
-_COLUMNS = """h.id, h.wamid, h.type, h.body, h.sent_at, h.received_at, h.phone_number_id,
-       iif(json_valid(h.payload), h.payload ->> '$.context.id', NULL),
-       u.id, u.name, h.attempts, h.crashes, h.manual, h.error, coalesce(u.last_message_at, h.sent_at)"""
-_HEADS = f"""(SELECT u.id AS user, h.id AS head FROM users u JOIN outbox h ON h.id = {_HEAD_ID}
-        WHERE u.ready_at <= :now AND {{which}} ORDER BY u.ready_at LIMIT :free)
-  CROSS JOIN users u ON u.id = user CROSS JOIN outbox h ON h.id = head"""
-_READY = _HEADS.format(which="(h.crashes < 2 OR h.id = :suspect)")
-_PLANNED = _HEADS.format(
-    which="""u.id IN (SELECT r.user_id FROM replies r WHERE r.state IN ('planned', 'sending'))
-         AND EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = h.id AND r.state IN ('planned', 'sending'))"""
-)
-# Rows found leased at two starts share one slot, so that blame is certain and nobody else waits for them.
-_SUSPECT = f"""
-SELECT s.id FROM outbox s CROSS JOIN users u ON u.id = s.user_id
- WHERE s.crashes >= 2 AND s.state = 'pending' AND u.ready_at <= ? AND s.id = {_HEAD_ID}
-   AND NOT EXISTS (SELECT 1 FROM outbox l WHERE l.crashes >= 2 AND l.state = 'leased')
- ORDER BY u.ready_at LIMIT 1"""
+SQL = statements(__file__, IN_PLAN=replies.IN_PLAN, PART_COLUMNS=replies.PART_COLUMNS)
+_READY = SQL["heads"].format(which="(h.crashes < 2 OR h.id = :suspect)")
+_PLANNED = SQL["heads"].format(which=SQL["planned"])
 
 # Moments that a clock which is put back leaves in the future.
 _MOMENTS = {
@@ -53,11 +37,7 @@ def adopt(db: sqlite3.Connection, now: datetime) -> int:
     A row with parts planned already is not blamed: it got past what could have killed us.
     """
     db.execute("UPDATE circuits SET probing = NULL WHERE probing IS NOT NULL")
-    adopted = db.execute(
-        f"""UPDATE outbox AS o SET state = 'pending', leased_at = NULL,
-              crashes = crashes + NOT EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = o.id AND {replies.IN_PLAN})
-            WHERE state = 'leased' RETURNING id"""
-    ).fetchall()
+    adopted = db.execute(SQL["adopt"]).fetchall()
     users.complete_merges(db)
     edits.apply_to(db, [id_ for (id_,) in adopted], stamp(now))
     _follow_clock(db, now)
@@ -88,11 +68,7 @@ def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> t
         later = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (token,)).fetchone()[0]
     if not rows:
         return [], later
-    db.execute(
-        """UPDATE outbox SET state = 'leased', leased_at = ?1, begun_at = coalesce(begun_at, ?1), not_before_at = NULL
-            WHERE id IN (SELECT value FROM json_each(?2))""",
-        (token, json.dumps([row[0] for row in rows])),
-    )
+    db.execute(SQL["lease"], (token, json.dumps([row[0] for row in rows])))
     parts, leases = _parts(db, rows), []
     for row in rows:
         try:
@@ -128,17 +104,13 @@ def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tupl
 
 
 def _heads(db: sqlite3.Connection, query: str, free: int, now: str) -> list[_Row]:
-    suspect = db.execute(_SUSPECT, (now,)).fetchone() or (None,)
-    return select(db, _COLUMNS, query, {"now": now, "free": free, "suspect": suspect[0]})
+    suspect = db.execute(SQL["suspect"], (now,)).fetchone() or (None,)
+    return select(db, SQL["columns"], query, {"now": now, "free": free, "suspect": suspect[0]})
 
 
 def _parts(db: sqlite3.Connection, rows: Sequence[_Row]) -> dict[int, list[_Row]]:
     parts: dict[int, list[_Row]] = {}
-    for outbox_id, *part in db.execute(
-        f"""SELECT r.outbox_id, {replies.PART_COLUMNS} FROM json_each(?) CROSS JOIN outbox o ON o.id = value
-              JOIN replies r ON r.outbox_id = o.id AND {replies.IN_PLAN} ORDER BY r.outbox_id, r.part""",
-        (json.dumps([row[0] for row in rows]),),
-    ):
+    for outbox_id, *part in db.execute(SQL["parts"], (json.dumps([row[0] for row in rows]),)):
         parts.setdefault(outbox_id, []).append(tuple(part))
     return parts
 

@@ -5,18 +5,9 @@ import sqlite3
 from collections.abc import Sequence
 
 from bot.store import replies
-from bot.store.rows import select
+from bot.store.rows import select, statements
 
-# Whoever knows a wamid: only its author changes it, and only while nothing of an answer is planned for it. A revoke
-# comes first, then the newest edit. The plus keeps SQLite from looking through all that a person ever wrote.
-_CHANGES = f"""
-SELECT o.id, c.type, c.body, c.payload, c.sent_at
-  FROM json_each(?) CROSS JOIN outbox c ON c.phone_number_id = value ->> 0 AND c.target_wamid = value ->> 1
-       CROSS JOIN outbox o
-    ON o.wamid = c.target_wamid AND o.phone_number_id = c.phone_number_id AND +o.user_id = +c.user_id
- WHERE o.state IN ('pending', 'failed') AND NOT EXISTS (SELECT 1 FROM replies r
-       WHERE r.outbox_id = o.id AND {replies.IN_PLAN} AND (r.kind = 'answer' OR o.state = 'pending'))
- ORDER BY c.type = 'revoke' DESC, c.sent_at DESC, c.id DESC"""
+SQL = statements(__file__, IN_PLAN=replies.IN_PLAN)
 
 
 def apply_to(db: sqlite3.Connection, ids: Sequence[int], now: str) -> None:
@@ -28,7 +19,7 @@ def apply_to(db: sqlite3.Connection, ids: Sequence[int], now: str) -> None:
 def apply(db: sqlite3.Connection, wamids: Sequence[Sequence[str]], now: str) -> None:
     """Let a revoke, or else the newest edit, have its way with each message (business number, wamid) that has one."""
     changed = set()
-    for id_, kind, body, payload, sent_at in db.execute(_CHANGES, (json.dumps(wamids),)).fetchall():
+    for id_, kind, body, payload, sent_at in db.execute(SQL["changes"], (json.dumps(wamids),)).fetchall():
         if id_ in changed:
             continue
         changed.add(id_)

@@ -4,15 +4,13 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from bot.store.rows import dicts
+from bot.store.rows import dicts, statements
+
+SQL = statements(__file__)
 
 Position = dict[str, int]  # by source, the last row that was read
 SOURCES = ("outbox", "attempts", "replies", "audit", "warnings")
 MOST = 1000  # of a source at a time
-_EVENTS = """
-SELECT id AS row, at, event, 'u' || user_id AS user_id, message_id, stage, what, messages, who, address, duration_ms,
-       input_tokens, output_tokens, code, error, request_id, text
-  FROM events WHERE source = '{source}' AND id > ? AND id <= ?"""
 
 
 def behind(db: sqlite3.Connection, position: Mapping[str, int], last: int) -> tuple[list[dict[str, Any]], Position]:
@@ -22,5 +20,5 @@ def behind(db: sqlite3.Connection, position: Mapping[str, int], last: int) -> tu
         newest = db.execute(f"SELECT coalesce(max(id), 0) FROM {source}").fetchone()[0]
         since = min(position.get(source, newest - last), newest)  # the id of a row that is deleted is given again
         reached[source] = min(since + MOST, newest)
-        found += dicts(db, _EVENTS.format(source=source), (since, reached[source]))
+        found += dicts(db, SQL["events"].format(source=source), (since, reached[source]))
     return sorted(found, key=lambda row: row["at"]), reached

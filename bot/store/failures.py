@@ -9,22 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bot.store.people import find, patterns, unbroken
-from bot.store.rows import Row, dicts
+from bot.store.rows import Row, dicts, statements
 
+SQL = statements(__file__)
 EMPTY = "an empty filter would mean all: leave it out if that is meant"  # a script's variable was, as a rule
 SEARCHED = 10_000  # the newest failures: a page over a million messages takes no longer
-_PAGE = """
-SELECT o.id, 'u' || o.user_id AS user_id, u.name, coalesce(u.phone, u.bsuid) AS phone, o.type, o.body,
-       value ->> 1 AS error, o.attempts, value ->> 3 AS failed_at, value ->> 2 AS retryable
-  FROM json_each(:page) CROSS JOIN outbox o ON o.id = value ->> 0 CROSS JOIN users u ON u.id = o.user_id
- ORDER BY failed_at DESC, o.id DESC"""
-_COUNTED = """
-SELECT (SELECT json_array(count(*), count(*) FILTER (WHERE retry_until > :now)) FROM meant),
-       (SELECT json_group_array(json_array(id, error, coalesce(retry_until > :now, 0), failed_at)) FROM
-         (SELECT * FROM meant WHERE (failed_at, id) < (:before, :id) ORDER BY failed_at DESC, id DESC LIMIT :most))"""
-_CAUSES = """
-SELECT error, count(*) AS count, count(*) FILTER (WHERE retry_until > :now) AS can FROM failing
- GROUP BY error ORDER BY count DESC, error"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +65,13 @@ def page(db: sqlite3.Connection, at: Row, limit: int, after: str | None, which: 
     before, _, id_ = (after or "~-0").rpartition("-")  # all that is a time comes before ~
     values |= at | {"before": before, "id": int(id_), "most": limit + 1}
     once = "" if which.search else "NOT"  # a search is made once, an index is looked at twice
-    counts, found = db.execute(f"WITH meant AS {once} MATERIALIZED ({chosen}) {_COUNTED}", values).fetchone()
+    counts, found = db.execute(f"WITH meant AS {once} MATERIALIZED ({chosen}) {SQL['counted']}", values).fetchone()
     total, retryable = json.loads(counts)
-    rows = dicts(db, _PAGE, {"page": found})
+    rows = dicts(db, SQL["page"], {"page": found})
     following = "{failed_at}-{id}".format(**rows[limit - 1]) if len(rows) > limit else None
     return {"failures": rows[:limit], "next": following, "total": total, "retryable": retryable}
 
 
 def causes(db: sqlite3.Connection, at: Row) -> list[Row]:
     """Count failures by their error, the most common first."""
-    return [{"error": error, "count": count, "retryable": can} for error, count, can in db.execute(_CAUSES, at)]
+    return [{"error": error, "count": count, "retryable": can} for error, count, can in db.execute(SQL["causes"], at)]

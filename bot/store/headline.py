@@ -5,13 +5,12 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bot.clock import age, readable
-from bot.store.rows import dicts
+from bot.store.rows import dicts, statements
 
-FACTS = Path(__file__).with_name("headline.sql").read_text("utf-8")
+SQL = statements(__file__)
 BACKLOG_SECONDS = 60.0  # who waits longer than that doesn't feel answered
 SPENT = "The day's budget for the model is spent: it goes on at 00:00 UTC"
 
@@ -29,7 +28,7 @@ def headline(db: sqlite3.Connection, at: dict[str, Any], known: Sequence[str], *
 
     Without a rate there is no estimate: nothing is promised that wasn't measured.
     """
-    facts, today = dicts(db, FACTS, at)[0], readable(at["now"])[:7]
+    facts, today = dicts(db, SQL["facts"], at)[0], readable(at["now"])[:7]
     stopped = [f"{words[:1].upper()}{words[1:]}" for words in known]
     for what, since in json.loads(facts["stopped"]):  # to the minute, and the day where it's another
         stopped.append(f"{what} since {re.sub(':[0-9]{2} UTC$', ' UTC', readable(since)).removeprefix(today)}")

@@ -1,3 +1,4 @@
+-- name: facts
 -- What the headline is made of: why nobody is answered and since when, the owner's own doing first; else how many wait,
 -- how long the oldest has, and how long it takes at the pace of those of the last minutes that ended with somebody
 -- waiting. Whom somebody paused, and what is put off, is no backlog. Who waits longest is looked for among 1,000; where

@@ -12,11 +12,11 @@ from bot.clock import stamp
 from bot.domain import AccountWarning, Appended, Batch, Echo, IdentityChange, Inbound
 from bot.errors import StoreFull
 from bot.store import edits, statuses
-from bot.store.rows import insert, select
+from bot.store.rows import insert, select, statements
 from bot.store.users import People, User
 
-_OUTBOX = """outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, target_wamid, sent_at,
-                     received_at, finished_at)"""
+SQL = statements(__file__)
+
 NEVER, EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)  # before and after all that is sent
 
 
@@ -122,7 +122,7 @@ class _Arrival:
         """Write what was taken in so far."""
         if not self._rows:
             return
-        insert(self._db, _OUTBOX, self._rows)
+        insert(self._db, SQL["outbox"], self._rows)
         self._db.execute(
             """UPDATE users SET last_message_at = value ->> 1 FROM json_each(?) WHERE users.id = value ->> 0""",
             (json.dumps(list(self._newest.items())),),
@@ -135,21 +135,12 @@ class _Arrival:
         """Keep what the owner wrote from the phone: the model reads it as history."""
         user = self._people.resolve(echo.recipient, self._now)
         sent_at = stamp(echo.sent_at) if echo.sent_at else self._now
-        self._db.execute(
-            """INSERT INTO replies (user_id, part, kind, type, body, state, wamid, planned_at, sent_at)
-               SELECT ?, 1, 'human', ?, ?, 'sent', ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM replies WHERE wamid = ?)""",
-            (user.id, echo.type, echo.body, echo.wamid, sent_at, sent_at, echo.wamid),
-        )
+        self._db.execute(SQL["echo"], (user.id, echo.type, echo.body, echo.wamid, sent_at, sent_at, echo.wamid))
 
     def _store_warning(self, warning: AccountWarning) -> None:
         """Keep what WhatsApp tells of the account: within an hour, and without a time within a week, only once."""
         at, days = (stamp(warning.at), 1 / 24) if warning.at else (self._now, 7)
-        self._db.execute(
-            """INSERT OR IGNORE INTO warnings (kind, text, grave, at, received_at) SELECT ?1, ?2, ?3, ?4, ?5
-                WHERE NOT EXISTS (SELECT 1 FROM warnings
-                                   WHERE kind = ?1 AND text = ?2 AND abs(julianday(at) - julianday(?4)) < ?6)""",
-            (warning.kind, warning.text, warning.grave, at, self._now, days),
-        )
+        self._db.execute(SQL["warning"], (warning.kind, warning.text, warning.grave, at, self._now, days))
 
 
 def _when(change: IdentityChange) -> datetime:

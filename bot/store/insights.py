@@ -15,42 +15,14 @@ from bot.store.asked import asked
 from bot.store.db import Database
 from bot.store.failures import Failing
 from bot.store.headline import Headline, headline
-from bot.store.rows import AGE, Row, dicts
+from bot.store.rows import AGE, Row, dicts, statements
 from bot.store.turns import Budget
 
+SQL = statements(__file__, AGE=AGE)
 T = TypeVar("T")
 
-_STATS = f"""
-SELECT totalMessages, activeUsers, :now AS timestamp, pending, leased, failed, paused, {AGE} AS oldestAgeSeconds
-  FROM figures"""
-_CIRCUITS = """
-SELECT service, reason, code, opened_at, probe_at,
-       iif(service = 'graph', 'WhatsApp', 'The model') || ' is tried again '
-       || iif(probe_at > :now, 'at ' || probe_at, 'with the next message')
-       || '; bot check --online may tell more.' AS next_try
-  FROM circuits WHERE state = 'open'"""
 
-_REASONS = """
-SELECT 'circuit_' || service,
-       iif(service = 'graph', 'WhatsApp', 'the model') || ' can''t be used since ' || opened_at || ': ' || reason
-  FROM circuits WHERE state = 'open'
-UNION ALL SELECT 'paused', 'everything is paused since ' || paused_at FROM control WHERE paused_at IS NOT NULL"""
-_AUDIT = """
-SELECT id, at, who, address, action, 'u' || user_id AS user_id, messages
-  FROM audit WHERE id < :before ORDER BY id DESC LIMIT :most"""
-
-_GAUGES = f"""
-SELECT gauges.*, coalesce({AGE}, 0) AS queue_oldest_age_seconds,
-       (SELECT coalesce((julianday(:now) - julianday(min(ready_at))) * 86400, 0)
-          FROM users WHERE ready_at <= :now) AS queue_delay_seconds
-  FROM gauges CROSS JOIN (SELECT waiting_since FROM figures)"""
 _WARNINGS = "SELECT id, at, kind, text, grave FROM warnings ORDER BY received_at DESC, id DESC LIMIT 5"
-_GRAVE = """
-SELECT id, text FROM warnings
- WHERE grave AND received_at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-1 day') ORDER BY id DESC LIMIT 20"""
-_SIGNS = """
-SELECT signs.*, (SELECT u.last_message_at FROM user_ids i JOIN users u ON u.id = i.user_id WHERE i.id = :phone)
-                AS owner_wrote_at FROM signs"""
 
 
 class Insights:
@@ -66,7 +38,7 @@ class Insights:
 
     async def queue_stats(self) -> Row:
         """Return the whole queue's figures: `totalMessages` is pending + leased, `activeUsers` who has any of them."""
-        return await self._query(lambda db, at: dicts(db, _STATS, at)[0])
+        return await self._query(lambda db, at: dicts(db, SQL["stats"], at)[0])
 
     async def users(
         self, limit: int = 50, after: str | None = None, *, search: str = "", state: str = "", sort: str = "depth"
@@ -128,7 +100,7 @@ class Insights:
         """
 
         def query(db: sqlite3.Connection, _: Row) -> Row:
-            rows = dicts(db, _AUDIT, {"before": int(after) if after else 2**62, "most": limit + 1})
+            rows = dicts(db, SQL["audit"], {"before": int(after) if after else 2**62, "most": limit + 1})
             return {"audit": rows[:limit], "next": str(rows[limit - 1]["id"]) if len(rows) > limit else None}
 
         return await self._query(query)
@@ -147,7 +119,7 @@ class Insights:
         These are what WhatsApp told about the account, newest first: id, at, kind, text, grave.
         """
         return await self._query(
-            lambda db, at: {"minutes": dicts(db, trends.HOUR, at), "warnings": dicts(db, _WARNINGS, at)}
+            lambda db, at: {"minutes": dicts(db, trends.SQL["hour"], at), "warnings": dicts(db, _WARNINGS, at)}
         )
 
     async def today(self) -> Row:
@@ -169,14 +141,16 @@ class Insights:
 
     async def circuits(self) -> list[Row]:
         """Return the open circuits: service, reason, code, opened_at, probe_at, and `next_try` in words."""
-        return await self._query(lambda db, at: dicts(db, _CIRCUITS, at))
+        return await self._query(lambda db, at: dicts(db, SQL["circuits"], at))
 
     async def named_reasons(self) -> dict[str, str]:
         """Return the reasons why nothing is answered, by a name: circuit_graph, circuit_model, paused, budget."""
 
         def query(db: sqlite3.Connection) -> dict[str, str]:
-            spent = {"budget": "the day's budget for the model is spent; it goes on at 00:00 UTC"}
-            return dict(db.execute(_REASONS).fetchall()) | (spent if self.budget.spent(db, self._clock.now()) else {})
+            reasons = dict(db.execute(SQL["reasons"]).fetchall())
+            if self.budget.spent(db, self._clock.now()):
+                reasons["budget"] = "the day's budget for the model is spent; it goes on at 00:00 UTC"
+            return reasons
 
         return await self._read(query)  # short, and no search may keep /readyz waiting
 
@@ -193,7 +167,7 @@ class Insights:
 
         def query(db: sqlite3.Connection, at: Row) -> Row:
             path = db.execute("PRAGMA database_list").fetchone()[2]
-            return dicts(db, _GAUGES, at)[0] | {
+            return dicts(db, SQL["gauges"], at)[0] | {
                 "cost_today": self.budget.cost(db, self._clock.now()),
                 "cost_limit": self.budget.per_day,
                 "database_bytes": os.stat(path).st_size,
@@ -210,7 +184,7 @@ class Insights:
     async def signs(self, phone: str = "") -> Row:
         """Return what alerts are made of: view `signs`, today's grave `warnings`, when that phone last wrote."""
         return await self._query(
-            lambda db, at: dicts(db, _SIGNS, at | {"phone": phone})[0] | {"warnings": dicts(db, _GRAVE, at)}
+            lambda db, at: dicts(db, SQL["signs"], at | {"phone": phone})[0] | {"warnings": dicts(db, SQL["grave"], at)}
         )
 
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:

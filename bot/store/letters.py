@@ -9,25 +9,10 @@ from bot.domain import Done, Failed, InDoubt, Letter, Outcome, Receipt, Released
 from bot.store import circuits, statuses
 from bot.store.operators import WINDOW
 from bot.store.replies import PART_COLUMNS, part_of
+from bot.store.rows import statements
 
 _WAITING = "outbox_id IS NULL AND state IN ('planned', 'sending')"
-# The oldest that waits of each person: the next one goes when it is decided. Two users who are about to become one have
-# an oldest letter each, and no order between them.
-_DUE = f"""
-SELECT r.user_id, coalesce(u.last_message_at, '') <= :window, {PART_COLUMNS}
-  FROM replies r JOIN users u ON u.id = r.user_id
- WHERE r.id IN (SELECT min(id) FROM replies INDEXED BY replies_letters WHERE {_WAITING} GROUP BY user_id)
-   AND coalesce(r.not_before_at, '') <= :now
-   AND r.sending_at IS strftime('%Y-%m-%dT%H:%M:%fZ', r.sending_at)  -- nonsense by hand takes nobody's place
-   AND u.merging_into IS NULL AND u.id NOT IN (SELECT merging_into FROM users WHERE merging_into IS NOT NULL)
- ORDER BY coalesce(r.not_before_at, r.planned_at), r.id LIMIT :most"""
-_NEXT = f"""
-SELECT min(not_before_at) FROM replies INDEXED BY replies_letters WHERE {_WAITING} AND not_before_at > :now"""
-# Beside the probes of the turns, not instead: it may be the letter that WhatsApp refuses.
-_SHUT = f"""
-SELECT probe_at > :now
-       OR EXISTS (SELECT 1 FROM replies WHERE {_WAITING} AND sending_at BETWEEN max(probe_at, :tried) AND :now)
-  FROM circuits WHERE service = 'graph' AND state = 'open'"""
+SQL = statements(__file__, PART_COLUMNS=PART_COLUMNS, waiting=_WAITING)
 
 
 def due(db: sqlite3.Connection, most: int, now: datetime) -> tuple[list[Letter], datetime | None]:
@@ -37,14 +22,14 @@ def due(db: sqlite3.Connection, most: int, now: datetime) -> tuple[list[Letter],
     """
     tried = now - timedelta(seconds=circuits.PROBE_MOST_SECONDS)
     values = {"now": stamp(now), "window": stamp(now - WINDOW), "tried": stamp(tried)}
-    shut = db.execute(_SHUT, values).fetchone()
+    shut = db.execute(SQL["shut"], values).fetchone()
     if shut and shut[0]:
         return [], None
     letters = []
-    for user_id, late, *part in db.execute(_DUE, values | {"most": 1 if shut else most}):
+    for user_id, late, *part in db.execute(SQL["due"], values | {"most": 1 if shut else most}):
         with suppress(ValueError):  # a date that somebody edited into nonsense: others go on
             letters.append(Letter(user_id, part_of(part), bool(late)))
-    return letters, moment_of(db.execute(_NEXT, values).fetchone()[0])
+    return letters, moment_of(db.execute(SQL["next"], values).fetchone()[0])
 
 
 def settle(

@@ -15,8 +15,9 @@ from bot.clock import stamp
 from bot.domain import Operator
 from bot.errors import NotFound, WrongState
 from bot.store.failures import Failing, Retried, meant
-from bot.store.rows import Row
+from bot.store.rows import Row, statements
 
+SQL = statements(__file__)
 WINDOW = timedelta(hours=24)
 CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"
 TAKEN = "another reply has this key already: give each one of its own (on the page: load it again)"
@@ -31,14 +32,6 @@ SKIPPED = {  # why a message is not put back, by its state
     "unknown": "was not found",
     "undelivered": "was answered, though that couldn't be delivered",
 }
-_STATES = """
-SELECT o.id, CASE WHEN (SELECT f.retry_until FROM failing f WHERE f.id = o.id) > :now THEN 'retryable'
-                  WHEN o.state = 'done' AND EXISTS (SELECT 1 FROM failing f WHERE f.id = o.id) THEN 'undelivered'
-                  ELSE o.state END
-  FROM json_each(:ids) CROSS JOIN outbox o ON o.id = value"""
-_WHOSE = """
-SELECT iif(count(DISTINCT user_id) = 1, max(user_id), NULL)
-  FROM json_each(?) CROSS JOIN outbox o ON o.id = value"""
 
 
 def retry(
@@ -55,7 +48,7 @@ def retry(
         wanted = [id_ for (id_,) in db.execute(chosen, values | unsearched)]
     else:
         wanted = sorted(set(which))
-    states = dict(db.execute(_STATES, {"now": stamp(now), "ids": json.dumps(wanted)}))
+    states = dict(db.execute(SQL["states"], {"now": stamp(now), "ids": json.dumps(wanted)}))
     chances = [id_ for id_ in wanted if states.get(id_) == "retryable"]
     for start in range(0, len(chances), MOST_AT_ONCE):
         ids = json.dumps(chances[start : start + MOST_AT_ONCE])
@@ -66,7 +59,7 @@ def retry(
         told = str(retried) if len(wanted) > 1 else f"message {wanted[0]} {next(iter(retried.why))}"
         raise NotFound(told) if set(counts) == {"unknown"} else WrongState(f"{told}: only a failed one can be retried")
     if chances:
-        (whose,) = db.execute(_WHOSE, (json.dumps(chances),)).fetchone()
+        (whose,) = db.execute(SQL["whose"], (json.dumps(chances),)).fetchone()
         _audit(db, now, who, "retry", whose, len(chances))
     return retried
 
@@ -141,21 +134,14 @@ def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: dateti
     """
     _concerned(db, user_id)
     name = hashlib.sha256(key.encode()).hexdigest()[:24] if key else secrets.token_hex(12)
-    said = """SELECT user_id, body, iif(state = 'failed', error, NULL) FROM replies
-               WHERE callback_id BETWEEN ? AND ? ORDER BY part"""
-    if before := db.execute(said, (f"{name}-", f"{name}-~")).fetchall():
+    if before := db.execute(SQL["said"], (f"{name}-", f"{name}-~")).fetchall():
         if [row[:2] for row in before] != [(user_id, body) for body in bodies]:
             raise WrongState(TAKEN)
         if error := next(filter(None, (row[2] for row in before)), None):
             raise WrongState(f"this reply failed: {error}. To write it again, give it another key")
         return len(before)
     values = {"user": user_id, "bodies": json.dumps(bodies), "now": stamp(now), "window": stamp(now - WINDOW)}
-    planned = db.execute(
-        """INSERT INTO replies (user_id, part, kind, body, state, callback_id, planned_at)
-           SELECT u.id, key + 1, 'human', value, 'planned', :name || '-' || (key + 1), :now
-             FROM json_each(:bodies) CROSS JOIN users u ON u.id = :user AND u.last_message_at > :window""",
-        values | {"name": name},
-    ).rowcount
+    planned = db.execute(SQL["say"], values | {"name": name}).rowcount
     if not planned:
         raise WrongState(CLOSED)
     _audit(db, now, who, "reply", user_id, planned)

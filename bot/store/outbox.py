@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from bot.clock import parse_stamp, stamp
 from bot.domain import Cancelled, Done, Failed, InDoubt, Lease, Outcome, Released, Retry
 from bot.store import circuits, edits, replies, statuses, users
+from bot.store.rows import statements
+
+SQL = statements(__file__, IN_PLAN=replies.IN_PLAN)
 
 Undone = Failed | Cancelled | Retry | InDoubt | Released
 
@@ -23,11 +26,7 @@ def settle(
     receipts = [outcome.receipt for _, outcome in ended if isinstance(outcome, Done | Failed | Cancelled)]
     statuses.record_sent(db, [receipt for receipt in receipts if receipt], text_now, overtaken)
     done = [(lease.messages[0].id, lease.token) for lease, outcome in ended if isinstance(outcome, Done)]
-    db.execute(
-        """UPDATE outbox SET state = 'done', error = NULL, finished_at = ?, leased_at = NULL FROM json_each(?)
-            WHERE outbox.id = value ->> 0 AND state = 'leased' AND leased_at = value ->> 1""",
-        (text_now, json.dumps(done)),
-    )
+    db.execute(SQL["done"], (text_now, json.dumps(done)))
     for lease, outcome in ended:
         if not isinstance(outcome, Done):
             _settle_undone(db, lease, outcome, now)
@@ -70,19 +69,11 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Undone, now: d
         known_as = {InDoubt: "in_doubt", Released: "refused"}.get(type(outcome), type(outcome).__name__.lower())
         code, request_id = getattr(outcome, "code", None), getattr(outcome, "request_id", None)
         spent = round((now - parse_stamp(lease.token)) / timedelta(milliseconds=1))
-        db.execute(
-            """INSERT INTO attempts (outbox_id, at, stage, outcome, code, error, request_id, duration_ms)
-               VALUES (?, ?, 'turn', ?, ?, nullif(?, ''), ?, ?)""",
-            (lead, stamp(now), known_as, code, outcome.error, request_id, spent),
-        )
+        db.execute(SQL["tried"], (lead, stamp(now), known_as, code, outcome.error, request_id, spent))
 
 
 def _decide(db: sqlite3.Connection, lease: Lease, state: str, error: str, now: datetime, *, attempts: int = 0) -> bool:
-    cursor = db.execute(
-        """UPDATE outbox SET state = ?, error = ?, finished_at = ?, leased_at = NULL, attempts = attempts + ?
-            WHERE id = ? AND state = 'leased' AND leased_at = ?""",
-        (state, error, stamp(now), attempts, lease.messages[0].id, lease.token),
-    )
+    cursor = db.execute(SQL["decide"], (state, error, stamp(now), attempts, lease.messages[0].id, lease.token))
     return cursor.rowcount == 1
 
 
@@ -91,11 +82,6 @@ def _give_back(
 ) -> bool:
     # An apology or a notice that has to be sent again keeps the reason that its message will end with.
     cursor = db.execute(
-        f"""UPDATE outbox AS o SET state = 'pending', leased_at = NULL, not_before_at = ?, attempts = attempts + ?,
-               error = iif(EXISTS (SELECT 1 FROM replies r
-                                    WHERE r.outbox_id = o.id AND r.kind <> 'answer' AND {replies.IN_PLAN}),
-                           error, coalesce(?, error))
-            WHERE id = ? AND state = 'leased' AND leased_at = ?""",
-        (stamp(until) if until else None, attempts, error, lease.messages[0].id, lease.token),
+        SQL["give_back"], (stamp(until) if until else None, attempts, error, lease.messages[0].id, lease.token)
     )
     return cursor.rowcount == 1

@@ -8,13 +8,12 @@ import re
 import sqlite3
 
 from bot.errors import BadValue, NotFound
-from bot.store.rows import AGE, Row, dicts
+from bot.store.rows import AGE, Row, dicts, statements
 
+SQL = statements(__file__, AGE=AGE)
 CONVERSATION_MOST = 100
 LONGEST_SEARCH = 200
 
-_STATE = """CASE WHEN u.leased THEN 'leased' WHEN u.paused_at IS NOT NULL THEN 'paused' WHEN u.depth = 0 THEN 'idle'
-            WHEN u.ready_at > :now THEN 'retrying' ELSE 'waiting' END"""
 _IN_STATE = {  # what of a state an index knows
     "idle": "u.depth = 0",
     "waiting": "u.depth > 0",
@@ -23,10 +22,6 @@ _IN_STATE = {  # what of a state an index knows
     "paused": "u.paused_at IS NOT NULL",
 }
 STATES = (*_IN_STATE,)
-_PERSON = f"""
-SELECT 'u' || u.id AS user_id, u.phone, u.bsuid, u.name, u.depth, {_STATE} AS state, u.paused_at IS NOT NULL AS paused,
-       {AGE} AS oldest_age_seconds, u.paused_by, u.failed, u.ready_at, u.last_message_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', u.last_message_at, '+1 day') > :now AS reachable"""
 _FAILED = "(SELECT user_id, count(*) AS failed FROM outbox WHERE state = 'failed' GROUP BY user_id)"
 _SORTS = {  # who is listed, by which figure, in which direction
     "depth": ("people u", "u.depth", "DESC"),
@@ -34,19 +29,6 @@ _SORTS = {  # who is listed, by which figure, in which direction
     "failed": (f"{_FAILED} most CROSS JOIN people u ON u.id = most.user_id", "CAST(most.failed AS INTEGER)", "DESC"),
     "oldest": ("longest_waits CROSS JOIN people u ON u.id = user_id", "since", "ASC"),
 }
-_FOUND = """
-SELECT :exact AS id UNION SELECT user_id FROM user_ids WHERE id = :whole
-UNION SELECT user_id FROM recent_words WHERE body LIKE :text ESCAPE '!'"""
-_FITS = """ AND (u.name LIKE :name ESCAPE '!' OR u.phone LIKE :number ESCAPE '!' OR u.bsuid LIKE :number ESCAPE '!'
-  OR u.id IN found)"""
-_QUEUE = """
-SELECT id, state, type, body, attempts, crashes, error, sent_at, received_at, begun_at, not_before_at, leased_at
-  FROM outbox WHERE user_id = :id AND state IN ('pending', 'leased')
- ORDER BY state = 'pending', begun_at IS NULL, sent_at, id LIMIT :most"""
-_CONVERSATION = """
-SELECT * FROM heard WHERE message_id IN (SELECT id FROM outbox WHERE user_id = :id ORDER BY id DESC LIMIT :most)
-UNION ALL SELECT * FROM (SELECT * FROM told WHERE user_id = :id ORDER BY place DESC LIMIT :most)
-ORDER BY place, direction, message_id, part"""
 
 
 def find(db: sqlite3.Connection, known_as: str) -> int:
@@ -89,8 +71,8 @@ def listed(
             raise BadValue(field, f"{field} must be one of {', '.join(known)}")
     source, key, order = _SORTS[sort]
     some = f"SELECT u.id, {key} AS place FROM {source} WHERE 1"
-    some += f" AND {_STATE} = :state AND {_IN_STATE[state]}" if state else ""
-    some += _FITS if search else ""
+    some += f" AND {SQL['state']} = :state AND {_IN_STATE[state]}" if state else ""
+    some += f" AND {SQL['fits']}" if search else ""
     ends, values = f"ORDER BY place {order}, id {order} LIMIT :most", patterns(search) | at | {"state": state}
     page = f"{some} {ends}"
     if after:
@@ -99,8 +81,8 @@ def listed(
         # Not (place, id) < (?, ?): SQLite looks through all who share the place then.
         page = f"""SELECT * FROM ({some} AND {key} = :place AND u.id {behind} :id {ends})
                    UNION ALL SELECT * FROM ({some} AND {key} {behind} :place {ends})"""
-    query = f"""WITH found AS MATERIALIZED ({_FOUND}), page AS ({page})
-                {_PERSON}, place FROM page CROSS JOIN people u USING (id) {ends}"""
+    query = f"""WITH found AS MATERIALIZED ({SQL["found"]}), page AS ({page})
+                {SQL["person"]}, place FROM page CROSS JOIN people u USING (id) {ends}"""
     rows = dicts(db, query, values | {"most": limit + 1})
     places = [row.pop("place") for row in rows]
     following = f"{places[limit - 1]}-{rows[limit - 1]['user_id'][1:]}" if len(rows) > limit else None
@@ -110,9 +92,9 @@ def listed(
 def person(db: sqlite3.Connection, at: Row, known_as: str) -> Row:
     """Return one person with what waits and the newest of the conversation; see Insights.user."""
     values = at | {"id": find(db, known_as), "most": CONVERSATION_MOST}
-    conversation = dicts(db, _CONVERSATION, values)[-CONVERSATION_MOST:]
+    conversation = dicts(db, SQL["conversation"], values)[-CONVERSATION_MOST:]
     for line in conversation:
         del line["user_id"], line["place"], line["part"]
         line["attempts"] = json.loads(line["attempts"] or "[]")
-    user = dicts(db, f"{_PERSON} FROM people u WHERE u.id = :id", values)[0]
-    return {"user": user, "queue": dicts(db, _QUEUE, values), "conversation": conversation}
+    user = dicts(db, f"{SQL['person']} FROM people u WHERE u.id = :id", values)[0]
+    return {"user": user, "queue": dicts(db, SQL["queue"], values), "conversation": conversation}

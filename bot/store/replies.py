@@ -12,20 +12,15 @@ from typing import Any, Literal
 from bot.clock import moment_of, parse_stamp, stamp
 from bot.domain import Answer, Identity, Lease, Part, ReplyKind, Service
 from bot.store import circuits
-from bot.store.rows import insert, select
+from bot.store.rows import insert, select, statements
 
+SQL = statements(__file__)
 PART_COLUMNS = "r.id, r.part, r.kind, r.body, r.state, r.tries, r.doubts, r.sending_at, r.error"
 # Of the replies `r` to a message `o`: not what was said before it was put back by hand, an apology as a rule.
 IN_PLAN = "(r.kind = 'answer' OR r.planned_at >= o.begun_at)"
 SAID = timedelta(seconds=0.5)  # until what is being said to somebody may be over
 WHOLE = timedelta(minutes=1)  # that an answer waits for the rest of a letter at most: WhatsApp may refuse it for long
 _REPLIES = "replies (id, user_id, outbox_id, part, kind, body, state, callback_id, planned_at, tries, sending_at)"
-_HELD_COLUMNS = """o.id, o.leased_at, u.id, u.phone, u.bsuid, u.pair_full_at,
-       (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id),
-       EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id AND since > ?)"""
-_HELD = """
-       json_each(?) CROSS JOIN outbox o ON o.id = value ->> 0 AND o.state = 'leased' AND o.leased_at = value ->> 1
-       CROSS JOIN users u ON u.id = o.user_id"""
 
 
 class LeaseLost(Exception):
@@ -102,7 +97,8 @@ def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: d
     The second value is the first part's admission where that was to begin; LeaseLost stands for a lease that is gone.
     """
     leases = json.dumps([(plan.lease.messages[0].id, plan.lease.token) for plan in plans])
-    held = {(id_, token): user for id_, token, *user in select(db, _HELD_COLUMNS, _HELD, (stamp(now - WHOLE), leases))}
+    found = select(db, SQL["held_columns"], SQL["held"], (stamp(now - WHOLE), leases))
+    held = {(id_, token): user for id_, token, *user in found}
     ids = count(1 + (db.execute("SELECT max(id) FROM replies").fetchone()[0] or 0))
     results: list[Planned | LeaseLost] = []
     rows: list[tuple[Any, ...]] = []
@@ -160,11 +156,7 @@ def _record_answers(db: sqlite3.Connection, answered: Sequence[tuple[int, Answer
     ]
     insert(db, "attempts (outbox_id, at, stage, outcome, duration_ms, input_tokens, output_tokens, request_id)", tried)
     db.execute(
-        """INSERT INTO usage (day, answers, input_tokens, output_tokens) VALUES (?, ?, ?, ?)
-           ON CONFLICT (day) DO UPDATE SET answers = answers + excluded.answers,
-                                           input_tokens = input_tokens + excluded.input_tokens,
-                                           output_tokens = output_tokens + excluded.output_tokens""",
-        (now.date().isoformat(), len(tried), sum(row[5] for row in tried), sum(row[6] for row in tried)),
+        SQL["usage"], (now.date().isoformat(), len(tried), sum(row[5] for row in tried), sum(row[6] for row in tried))
     )
     circuits.close(db, "model", [row[0] for row in tried])
 
@@ -172,11 +164,7 @@ def _record_answers(db: sqlite3.Connection, answered: Sequence[tuple[int, Answer
 def _spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
     """Whether a part of the answer went out, or may have; what was planned besides is cancelled."""
     db.execute("UPDATE replies SET state = 'cancelled' WHERE outbox_id = ? AND state = 'planned'", (outbox_id,))
-    found = db.execute(
-        """SELECT 1 FROM replies
-            WHERE outbox_id = ? AND kind = 'answer' AND (state IN ('sending', 'sent') OR doubts > 0)""",
-        (outbox_id,),
-    )
+    found = db.execute(SQL["spoken"], (outbox_id,))
     return found.fetchone() is not None
 
 
@@ -185,15 +173,7 @@ def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: Pai
 
     A letter has no lease: only who knows of its last try may begin another.
     """
-    row = db.execute(
-        """SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at,
-                  iif(r.outbox_id IS NULL, r.tries = ?, o.leased_at = ?) AS held,
-                  CASE WHEN EXISTS (SELECT 1 FROM begun WHERE id = r.id) THEN 0
-                       WHEN r.outbox_id IS NULL THEN EXISTS (SELECT 1 FROM answers_begun WHERE user_id = u.id)
-                       ELSE EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id AND since > ?) END
-             FROM replies r JOIN users u ON u.id = r.user_id LEFT JOIN outbox o ON o.id = r.outbox_id WHERE r.id = ?""",
-        (part.tries, token, stamp(now - WHOLE), part.id),
-    ).fetchone()
+    row = db.execute(SQL["held_part"], (part.tries, token, stamp(now - WHOLE), part.id)).fetchone()
     if row is None or row[0] not in ("planned", "sending") or not row[7]:
         return Settled(row[0] if row and row[7] else "cancelled")
     _, callback_id, tries, user_id, phone, bsuid, full_at, _, other_begun = row
@@ -201,11 +181,7 @@ def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: Pai
         return Wait(now + SAID)
     if (wait := _wait(db, user_id, full_at, limit, now)) is not None:
         return wait
-    db.execute(
-        """UPDATE replies SET doubts = doubts + (state = 'sending'), state = 'sending', tries = tries + 1,
-                              sending_at = ?, error = NULL WHERE id = ?""",
-        (stamp(now), part.id),
-    )
+    db.execute(SQL["begin"], (stamp(now), part.id))
     return Permit(Identity(phone, bsuid), f"{callback_id}.{tries + 1}")
 
 

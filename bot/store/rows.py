@@ -1,8 +1,10 @@
 """Many rows by few steps: at each one, SQLite's thread gives the interpreter away and waits to get it back."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
@@ -10,6 +12,17 @@ ROWS_A_STATEMENT = 32
 YES_OR_NO = ("paused", "reachable", "retryable", "grave")  # columns
 # Of `waiting_since`, in seconds; NULL where nothing waits, or a hand edit went wrong.
 AGE = "max(0.0, round((julianday(:now) - julianday(waiting_since)) * 86400, 3))"
+
+
+def statements(module: str, **parts: str) -> dict[str, str]:
+    """Read the .sql file beside a module: statements by what `-- name:` stands over them.
+
+    `{name}` in one stands for one of the `parts`, or for a statement above it.
+    """
+    text = Path(module).with_suffix(".sql").read_text("utf-8")
+    for name, statement in re.findall(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", text, re.MULTILINE | re.DOTALL):
+        parts[name] = statement.strip().format_map(parts)
+    return parts
 
 
 def select(db: sqlite3.Connection, columns: str, source: str, parameters: Any) -> list[Any]:

@@ -11,8 +11,9 @@ from typing import Any
 from bot.clock import parse_stamp, stamp
 from bot.domain import Receipt, Status
 from bot.store import circuits
-from bot.store.rows import select
+from bot.store.rows import select, statements
 
+SQL = statements(__file__)
 _RANK = {None: 0, "sent": 1, "delivered": 2, "read": 3, "played": 4}
 OVERTAKEN_SECONDS = 60
 OVERTAKEN_MOST = 10_000
@@ -83,11 +84,7 @@ class _Reply:
             self.delivery = status.delivery
 
 
-_COLUMNS = """key, r.id, r.state, r.wamid, r.duplicates, r.delivery, r.error, r.sent_at, r.outbox_id, r.tries,
-       r.sending_at"""
 _BY_ID = "json_each(?) CROSS JOIN replies r ON r.id = value"
-_BY_NAMES = """json_each(?) CROSS JOIN replies r ON r.id = coalesce(
-       (SELECT id FROM replies WHERE callback_id = value ->> 0), (SELECT id FROM replies WHERE wamid = value ->> 1))"""
 
 
 def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtaken: Overtaken) -> list[bool]:
@@ -95,7 +92,7 @@ def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtake
     if not statuses:
         return []
     names = [((status.callback or "").rpartition(".")[0] or None, status.wamid) for status in statuses]
-    rows = {key: columns for key, *columns in select(db, _COLUMNS, _BY_NAMES, (json.dumps(names),))}
+    rows = {key: columns for key, *columns in select(db, SQL["columns"], SQL["by_names"], (json.dumps(names),))}
     doubted = {columns[0] for columns in rows.values() if columns[1] == "sending"}
     replies: dict[int, _Reply] = {}
     by_wamid: dict[str | None, _Reply] = {}  # which the statuses before told
@@ -112,11 +109,7 @@ def apply(db: sqlite3.Connection, statuses: Sequence[Status], now: str, overtake
     _save(db, replies, rows.values())
     settled = [reply.outbox_id for reply in replies.values() if reply.id in doubted and reply.state != "sending"]
     if settled:
-        db.execute(
-            """UPDATE outbox SET not_before_at = NULL
-                WHERE id IN (SELECT value FROM json_each(?)) AND state = 'pending' AND not_before_at IS NOT NULL""",
-            (json.dumps(settled),),
-        )
+        db.execute(SQL["settled"], (json.dumps(settled),))
     return named
 
 
@@ -125,18 +118,13 @@ def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, o
     if not receipts:
         return
     part_ids = json.dumps([receipt.part_id for receipt in receipts])
-    rows = {key: columns for key, *columns in select(db, _COLUMNS, _BY_ID, (part_ids,))}
+    rows = {key: columns for key, *columns in select(db, SQL["columns"], _BY_ID, (part_ids,))}
     replies: dict[int, _Reply] = {}
     for key, columns in rows.items():
         replies.setdefault(columns[0], _Reply(*columns)).sent(receipts[key].wamid, now)
     _save(db, replies, rows.values())
     apply(db, [status for receipt in receipts for status in overtaken.said_of(receipt.wamid)], now, overtaken)
-    db.execute(
-        """INSERT INTO attempts (outbox_id, at, stage, outcome, duration_ms)
-           SELECT r.outbox_id, ?, 'send', 'sent', value ->> 1
-             FROM json_each(?) CROSS JOIN replies r ON r.id = value ->> 0 AND r.outbox_id IS NOT NULL""",
-        (now, json.dumps([(receipt.part_id, receipt.duration_ms) for receipt in receipts])),
-    )
+    db.execute(SQL["sent"], (now, json.dumps([(receipt.part_id, receipt.duration_ms) for receipt in receipts])))
     circuits.close(db, "graph")
 
 
@@ -146,9 +134,4 @@ def _save(db: sqlite3.Connection, replies: dict[int, _Reply], rows: Iterable[lis
     changed = [values for id_, reply in replies.items() if (values := astuple(reply)[:7]) != before[id_]]
     if not changed:
         return
-    db.execute(
-        """UPDATE replies SET state = value ->> 1, wamid = value ->> 2, duplicates = value ->> 3,
-                              delivery = value ->> 4, error = value ->> 5, sent_at = value ->> 6
-             FROM json_each(?) WHERE replies.id = value ->> 0""",
-        (json.dumps(changed),),
-    )
+    db.execute(SQL["save"], (json.dumps(changed),))

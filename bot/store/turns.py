@@ -10,6 +10,11 @@ from typing import Any
 from bot.clock import moment_of, stamp
 from bot.config import Config
 from bot.domain import Utterance
+from bot.store.rows import statements
+
+SQL = statements(__file__)
+SPOKEN = SQL["spoken"]
+STANDINGS = SQL["standings"].format(spoken=SPOKEN.format(decided="", written=""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +54,6 @@ class Budget:
         return float(row[0] * self.input_price + row[1] * self.output_price) / 1_000_000
 
 
-# One row for each message, and lists as JSON: the fewer steps a statement takes, the less its thread waits for others.
-SPOKEN = """(SELECT json_group_array(json_array(id, finished_at, body, json(answer))) FROM
-           (SELECT id, finished_at, body,
-                   (SELECT json_group_array(body) FROM
-                       (SELECT body FROM replies WHERE outbox_id = o.id AND state = 'sent' AND kind = 'answer'
-                         ORDER BY part)) AS answer
-              FROM outbox o WHERE user_id = u.id AND state IN ('done', 'failed'){decided}
-             ORDER BY finished_at DESC, id DESC LIMIT :messages)),
-       (SELECT json_group_array(json_array(planned_at, body)) FROM
-           (SELECT planned_at, body FROM replies WHERE user_id = u.id AND kind = 'human' AND state = 'sent'{written}
-             ORDER BY planned_at DESC, id DESC LIMIT :messages))"""
-_STANDINGS = f"""
-SELECT lead.id, u.noticed_at, u.limited_at,
-       (SELECT json_array(count(*) FILTER (WHERE planned_at > :hour), count(*)) FROM replies
-         WHERE user_id = u.id AND kind = 'answer' AND part = 1 AND planned_at > max(:day, coalesce(u.resumed_at, ''))),
-       {SPOKEN.format(decided="", written="")}
-  FROM json_each(:leads) CROSS JOIN outbox lead ON lead.id = value CROSS JOIN users u ON u.id = lead.user_id"""
-
-
 def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now: datetime) -> list[Standing]:
     """Count what users got (bounded by the limits themselves: who reaches them gets no more) and read the histories.
 
@@ -77,7 +63,7 @@ def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now
     and nothing of cancelled or ignored messages.
     """
     rows = db.execute(
-        _STANDINGS,
+        STANDINGS,
         {
             "hour": stamp(now - timedelta(hours=1)),
             "day": stamp(now - timedelta(days=1)),
@@ -96,7 +82,7 @@ def _standing(row: tuple[Any, ...], most_messages: int, most_characters: int) ->
 
 
 def said(messages: list[Any], owners: list[Any], most_messages: int, most_characters: int) -> tuple[Utterance, ...]:
-    """Return the newest utterances, oldest first, within both bounds, of what SPOKEN found."""
+    """Return the newest utterances, oldest first, within both bounds, of what the statement `spoken` found."""
     spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in reversed(owners)]
     for id_, at, body, answer in messages:
         spoken.append((at, id_, 0, Utterance("user", body)))

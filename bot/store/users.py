@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 from bot.clock import stamp
 from bot.domain import Identity, IdentityChange
-from bot.store.rows import select
+from bot.store.rows import select, statements
+
+SQL = statements(__file__)
 
 
 @dataclass(slots=True)
@@ -113,11 +115,7 @@ class People:
         return self._known[known_as] if known_as else None
 
     def _create(self, who: Identity, now: str) -> User:
-        cursor = self._db.execute(
-            """INSERT INTO users (id, name, created_at)
-               SELECT 1 + max(last_user, coalesce((SELECT max(id) FROM users), 0)), ?, ? FROM control""",
-            (who.name, now),
-        )
+        cursor = self._db.execute(SQL["create"], (who.name, now))
         assert cursor.lastrowid is not None
         return self._people.setdefault(cursor.lastrowid, User(cursor.lastrowid, None, None, who.name, 0, None))
 
@@ -129,11 +127,7 @@ class People:
         for known_as, current in ((who.phone, user.phone), (who.bsuid, user.bsuid)):
             if known_as and known_as != current:
                 self._known[known_as] = user
-                self._db.execute(
-                    """INSERT INTO user_ids (id, user_id, linked_at) VALUES (?, ?, ?)
-                       ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, linked_at = excluded.linked_at""",
-                    (known_as, user.id, now),
-                )
+                self._db.execute(SQL["bind"], (known_as, user.id, now))
         if (phone, bsuid, name) != (user.phone, user.bsuid, user.name):
             self._db.execute(
                 "UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?", (phone, bsuid, name, user.id)
@@ -163,11 +157,7 @@ def merge(db: sqlite3.Connection, *, loser: int, winner: int) -> None:
 
 def complete_merges(db: sqlite3.Connection) -> None:
     """Carry out the merges that waited for a lease to end. Costs one look at an empty index when there are none."""
-    while pair := db.execute(
-        """SELECT u.id, u.merging_into FROM users u WHERE u.merging_into IS NOT NULL
-              AND (SELECT count(*) FROM outbox o WHERE o.state = 'leased' AND o.user_id IN (u.id, u.merging_into)) < 2
-            ORDER BY u.id LIMIT 1"""
-    ).fetchone():
+    while pair := db.execute(SQL["mergeable"]).fetchone():
         _join(db, *pair)
 
 

@@ -52,6 +52,19 @@ def test_only_the_store_opens_the_database() -> None:
     assert sorted(name_of(p) for p in sqlite3 if STORE not in p.parents) == []
 
 
+def test_each_statement_of_a_sql_file_is_used_by_the_module_beside_it() -> None:
+    """And nothing else is asked for: a name that isn't there would show when the statement is wanted."""
+    for file in STORE.glob("*.sql"):
+        text, module = file.read_text("utf-8"), file.with_suffix(".py").read_text("utf-8")
+        there = set(re.findall(r"^-- name: (\w+)$", text, re.MULTILINE))
+        asked = set(re.findall(r"(?<!{){(\w+)}(?!})", text))
+        asked |= set(re.findall(r"""(?<![.])\bSQL\[["'](\w+)["']\]""", module))
+        elsewhere = "".join(path.read_text("utf-8") for path in python_files(STORE))
+        asked |= set(re.findall(rf"""\b{file.stem}\.SQL\["(\w+)"\]""", elsewhere))
+        given = set(re.findall(r"(\w+)=", "".join(re.findall(r"statements\(__file__(.*)\)", module))))
+        assert asked - given == there, file.name
+
+
 def test_sql_is_spoken_in_the_store_alone() -> None:
     """A second store must be able to take the first one's place: no query hides elsewhere."""
     found = {name_of(p): sql_in(tree_of(p)) for p in python_files(BOT) if STORE not in p.parents}

@@ -1,3 +1,12 @@
+-- name: hour
+SELECT *, strftime('%s', :now) / 60 - strftime('%s', at) / 60 AS ago FROM minutes
+ WHERE at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-1 hour') AND at <= :now ORDER BY at
+
+-- name: today
+SELECT coalesce(sum(answers), 0) AS answers, coalesce(sum(input_tokens), 0) AS input_tokens,
+       coalesce(sum(output_tokens), 0) AS output_tokens FROM usage WHERE day = substr(:now, 1, 10)
+
+-- name: minute
 -- The row of `minutes` for the minute that ends now: what happened since the last row or, where that is longer ago than
 -- a minute or so (the daemon was down), in the last minute. It walks the ids behind that row's, so it costs what the
 -- minute brought; an id is behind once, so nothing counts twice. 20,000 rows are the most that one minute is made of:
