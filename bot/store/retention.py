@@ -2,13 +2,15 @@
 
 import sqlite3
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from bot.clock import stamp
 from bot.config import settings
+from bot.store.rows import statements
 
-_HOW_FAR, *_STATEMENTS = Path(__file__).with_suffix(".sql").read_text("utf-8").split(";\n")
+SQL = statements(__file__)
+_HOW_FAR = SQL.pop("how_far")
+_WALKED = {"messages", "people", "letters", "payloads"}  # the others begin with the oldest each time
 
 
 class Pruned(NamedTuple):
@@ -25,6 +27,6 @@ def prune(db: sqlite3.Connection, keep: settings.Store, after: int, most: int, n
     values: dict[str, Any] = before | {"after": after, "most": most, "tomorrow": stamp(now + timedelta(days=1))}
     (values["upto"],) = db.execute(_HOW_FAR, values).fetchone()
     db.execute("PRAGMA defer_foreign_keys = ON")  # until the COMMIT: people go before their ids
-    rows = [db.execute(statement, values).rowcount for statement in _STATEMENTS]
-    again = max(rows if values["upto"] is None else rows[:4]) >= most
-    return Pruned(rows[0], rows[1], after if again else values["upto"])
+    rows = {name: db.execute(statement, values).rowcount for name, statement in SQL.items()}
+    again = any(count >= most for name, count in rows.items() if values["upto"] is None or name in _WALKED)
+    return Pruned(rows["messages"], rows["people"], after if again else values["upto"])
