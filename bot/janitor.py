@@ -32,12 +32,11 @@ async def note_listening(store: Store, clock: Clock, sender: Sender) -> None:
 async def prune_daily(store: Store, clock: Clock, keep: settings.Store, graph: GraphClient) -> None:
     """Take out what is old, now and once a day, until cancelled. By a clock that may be wrong nothing is pruned."""
     while True:
-        wait = ROUND_SECONDS
-        with suppress(ServiceError):  # then the next round asks again
+        with suppress(ServiceError):  # then it is asked again soon
             if await graph.clock_is_right():
                 await _prune(store, clock, keep)
-            wait = PRUNE_EVERY_SECONDS
-        await clock.sleep(wait)
+            await clock.sleep(PRUNE_EVERY_SECONDS)
+        await clock.sleep(ROUND_SECONDS)
 
 
 async def _prune(store: Store, clock: Clock, keep: settings.Store) -> None:

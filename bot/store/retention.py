@@ -9,7 +9,6 @@ from bot.config import settings
 from bot.store.rows import statements
 
 SQL = statements(__file__)
-_HOW_FAR = SQL.pop("how_far")
 _WALKED = {"messages", "people", "letters", "payloads"}  # the others begin with the oldest each time
 
 
@@ -25,8 +24,8 @@ def prune(db: sqlite3.Connection, keep: settings.Store, after: int, most: int, n
     """Take out what is older than `keep` says, up to `most` of each kind, of the next messages and people by id."""
     before = {f"{name[:-5]}_before": stamp(now - timedelta(days=age)) for name, age in keep if name.endswith("_days")}
     values: dict[str, Any] = before | {"after": after, "most": most, "tomorrow": stamp(now + timedelta(days=1))}
-    (values["upto"],) = db.execute(_HOW_FAR, values).fetchone()
+    (values["upto"],) = db.execute(SQL["how_far"], values).fetchone()
     db.execute("PRAGMA defer_foreign_keys = ON")  # until the COMMIT: people go before their ids
-    rows = {name: db.execute(statement, values).rowcount for name, statement in SQL.items()}
+    rows = {name: db.execute(SQL[name], values).rowcount for name in SQL if name != "how_far"}
     again = any(count >= most for name, count in rows.items() if values["upto"] is None or name in _WALKED)
     return Pruned(rows["messages"], rows["people"], after if again else values["upto"])
