@@ -65,7 +65,7 @@ class Points:
 
         from bot.model import handler
         from bot.scheduler import Scheduler
-        from bot.store import claims, inbox, letters, operators, outbox, replies, statuses, users
+        from bot.store import claims, inbox, letters, operators, outbox, replies, retention, statuses, users
         from bot.store.store import Store
         from bot.whatsapp.client import GraphClient
 
@@ -83,7 +83,7 @@ class Points:
         self._in_transaction(letters, "settle", lambda *_: ["posted"])
         self._in_transaction(statuses, "record_sent", lambda db, receipts, *_: ["receipt"] if receipts else [])
         self._in_transaction(outbox, "settle", lambda *_: ["settle"])
-        self._in_transaction(outbox, "prune", lambda *_: ["prune"], only=bool)
+        self._in_transaction(retention, "prune", lambda *_: ["prune"], only=lambda pruned: pruned.messages)
         self._in_transaction(users, "_join", lambda *_: ["merge"])
         self._around(Store, "listening", "", "listening")
         self._around(Store, "close", "close.begins", "close.ended")
