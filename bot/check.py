@@ -25,6 +25,7 @@ from bot.store.store import Store
 from bot.whatsapp.client import GraphClient
 
 TOKEN_DAYS = 14  # a token that ends sooner is to be replaced now
+MARKS = {True: "ok   ", False: "WRONG", None: "--   "}
 TIMEOUT = aiohttp.ClientTimeout(total=15)
 WORDS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 GRAPH, GRAPH_CODES, PUBLIC = WORDS["graph"], WORDS["graph codes"], WORDS["public"]
@@ -37,6 +38,9 @@ class Finding:
     good: bool | None
     text: str
 
+    def __str__(self) -> str:
+        return f"{MARKS[self.good]}  {self.text}"
+
 
 def told(topic: str, how: str, **known: object) -> Finding:
     """Return a finding of check.json, with what is known filled in."""
@@ -44,18 +48,18 @@ def told(topic: str, how: str, **known: object) -> Finding:
     return Finding(good, words.format(**known))
 
 
-async def check_online(config: Config) -> list[Finding]:
-    """Try the accounts that the configuration names; nothing is sent to anybody and nothing is changed.
+async def check_online(config: Config, *, subscribe: bool = False) -> list[Finding]:
+    """Try the accounts that the configuration names; nothing is sent to anybody, all it costs is the model's answer.
 
-    All it costs is the model's answer to one word.
+    Nothing is changed, but that `subscribe` lets the business account's webhooks go to the token's app.
     """
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        findings = await check_whatsapp(config, session)
+        findings = await check_whatsapp(config, session, subscribe=subscribe)
         findings.append(await check_public(config.server.public_url, config.whatsapp.verify_token, session))
         return [*findings, await check_model(config.openai)]
 
 
-async def check_whatsapp(config: Config, session: aiohttp.ClientSession) -> list[Finding]:
+async def check_whatsapp(config: Config, session: aiohttp.ClientSession, *, subscribe: bool = False) -> list[Finding]:
     """Ask for the number, which shows whether appsecret_proof fits; then about token, subscription and webhooks."""
     whatsapp = config.whatsapp
     graph = GraphClient(session, whatsapp, Clock())
@@ -70,7 +74,7 @@ async def check_whatsapp(config: Config, session: aiohttp.ClientSession) -> list
     known = told("number", "signed" if whatsapp.appsecret_proof else "known", name=name)
     clock = told("clock", "wrong" if graph.clock_off else "right")
     token, app = await _check_token(graph)
-    subscription = await _check_subscription(whatsapp.waba_id, graph, app)
+    subscription = await _check_subscription(whatsapp.waba_id, graph, app, subscribe=subscribe)
     # Only the app itself is told, and the secret is known to be this app's where the number answered to a signed call.
     own = whatsapp.model_copy(update={"access_token": SecretStr(f"{app}|{whatsapp.app_secret.get_secret_value()}")})
     itself = GraphClient(session, own, Clock()) if app and whatsapp.appsecret_proof else None
@@ -89,9 +93,9 @@ async def _check_token(graph: GraphClient) -> tuple[Finding, str]:
     return told("token", how, reason="no app is named", days=days, ends=ends, lacking=" and ".join(lacking)), app
 
 
-async def _check_subscription(waba: str, graph: GraphClient, app: str) -> Finding:
+async def _check_subscription(waba: str, graph: GraphClient, app: str, *, subscribe: bool) -> Finding:
     try:
-        apps = await graph.subscribed_apps(waba) if waba else []
+        apps = await graph.subscribed_apps(waba, add_ours=subscribe) if waba else []
     except ServiceError as error:
         return told("subscription", "untold", waba=waba, reason=error.reason)
     names = ", ".join(str(known.get("name") or known.get("id") or "?") for known in apps)

@@ -19,29 +19,26 @@ from bot.terminal.report import daemon_runs
 
 
 async def examine(config: Config, path: Path, *, offline: bool) -> list[Finding]:
-    """Say how all is that `path`, a bot.toml, names; nothing is changed and nothing sent to anybody."""
-    found = [told("versions", "known", bot=__version__, python=python_version())]
+    """Say how all is that `path`, a bot.toml, names; nothing is changed and nothing sent to anybody.
+
+    All of the file is read (some 100 MB a second), while the daemon goes on writing.
+    """
+    database, found = config.store.path, [told("versions", "known", bot=__version__, python=python_version())]
     try:
-        mends = "; ".join(_mends(path, config.store.path))
+        mends = "; ".join(_mends(path, database))
         found.append(told("permissions", "open" if mends else "closed", mends=mends))
-        found += await _look(config)
+        store = await Store.open_existing(database, clock=Clock(), budget=Budget.of(config))
+        try:
+            await store.try_writing()
+            copied = max((copy.stat().st_mtime for copy in database.parent.glob("backups/bot-*.db")), default=None)
+            known = {"running": daemon_runs(database), "copied": copied, "silent_hours": config.alerts.no_webhook_hours}
+            rows = await store.insights.examined(known | {"reasons": "; ".join(await store.reasons())})
+        finally:
+            await store.close()
+        found += [told(row["topic"], row["how"], **json.loads(readable(row["known"]))) for row in rows]
     except (StartError, StoreError, OSError) as error:  # OSError: a file that is being taken away
         found.append(Finding(False, f"{error}."))
     return found if offline else [*found, *await check_online(config)]
-
-
-async def _look(config: Config) -> list[Finding]:
-    """Read the file, all of it (some 100 MB a second), while the daemon goes on writing."""
-    database = config.store.path
-    store = await Store.open_existing(database, clock=Clock(), budget=Budget.of(config))
-    try:
-        await store.try_writing()
-        copied = max((copy.stat().st_mtime for copy in database.parent.glob("backups/bot-*.db")), default=None)
-        known = {"running": daemon_runs(database), "copied": copied, "silent_hours": config.alerts.no_webhook_hours}
-        rows = await store.insights.examined(known | {"reasons": "; ".join(await store.reasons())})
-    finally:
-        await store.close()
-    return [told(row["topic"], row["how"], **json.loads(readable(row["known"]))) for row in rows]
 
 
 def _mends(path: Path, database: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
+from glob import escape
 from pathlib import Path
 
 from bot.clock import stamp
@@ -69,9 +70,11 @@ def migrate(path: Path, now: datetime) -> None:
     with opened(path, "rwc") as connection:
         version = _version(connection, path)
         _check_history(connection, known, version)
-        connection.execute("PRAGMA journal_mode = WAL")  # writes: not before the file is known to be ours
-        connection.execute("PRAGMA synchronous = FULL")
+        # The first writes: not before the file is known to be ours.
+        connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
         if 0 < version < known[-1].version:  # should the new one not be what was hoped for
+            for left in path.parent.glob(f"{escape(path.name)}.schema-*.part*"):  # by starts that were killed meanwhile
+                left.unlink()
             back_up(path, path.with_name(f"{path.name}.schema-{version}"))
         for migration in known[version:]:
             _apply(connection, migration, now)

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from bot.clock import stamp
 from bot.domain import Identity, IdentityChange
 from bot.store.rows import select, statements
 
@@ -71,7 +72,7 @@ class People:
         """Carry a person over to another phone or id, as a change event told: one person, one queue, one history."""
         before, after = change.before, change.after
         if change.at:
-            told = hashlib.sha256(repr(change).encode()).hexdigest()
+            told = f"{stamp(change.at)} {hashlib.sha256(repr(change).encode()).hexdigest()}"  # by time: so it gets old
             if not self._db.execute("INSERT OR IGNORE INTO identity_changes VALUES (?)", (told,)).rowcount:
                 return
         old = self._find(before.bsuid) or self._find(before.phone)

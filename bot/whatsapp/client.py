@@ -95,8 +95,13 @@ class GraphClient:
                     raise
         return not self.clock_off
 
-    async def subscribed_apps(self, waba_id: str) -> list[Json]:
-        """List the apps that get the business account's webhooks, each with `id` and `name`; empty: none does."""
+    async def subscribed_apps(self, waba_id: str, *, add_ours: bool = False) -> list[Json]:
+        """List the apps that get the business account's webhooks, each with `id` and `name`; empty: none does.
+
+        `add_ours` subscribes the token's own app before; where it is already, nothing changes.
+        """
+        if add_ours:
+            await self._call("POST", f"{waba_id}/subscribed_apps")
         answer = await self._call("GET", f"{waba_id}/subscribed_apps")
         return [section(app, "whatsapp_business_api_data") or app for app in objects(answer, "data")]
 

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from bot.config.settings import Store as Keep
 from bot.domain import Operator, Released
 from bot.errors import WrongState
 from bot.store.failures import Failing
@@ -170,10 +171,11 @@ class QueueMachine(Webhooks, Turns, Owner, RuleBasedStateMachine):
         for who in self.expected.people:
             who.paused = False
 
-    def prune(self, _: Random) -> None:
-        """Take out some of what was decided; what waits is never among it."""
+    def prune(self, random: Random) -> None:
+        """Take out some of what was decided, and people of whom nothing is left; what waits is never among it."""
         self.desk.tick()
-        self.run(self.desk.store.prune(0, 2))
+        keep = Keep.model_construct(keep_days=0, payloads_days=0)
+        self.run(self.desk.store.prune(keep, random.choice([0, random.randrange(50)]), random.choice([2, 20])))
         self.forget()
 
     def forget(self) -> None:
