@@ -99,7 +99,7 @@ async def _check_subscription(waba: str, graph: GraphClient, app: str, *, subscr
     except ServiceError as error:
         return told("subscription", "untold", waba=waba, reason=error.reason)
     names = ", ".join(str(known.get("name") or known.get("id") or "?") for known in apps)
-    ours = "ours" if app in [known.get("id") for known in apps] else "others" if app else "any"
+    ours = "ours" if app in [str(known.get("id")) for known in apps] else "others" if app else "any"
     return told("subscription", ours if apps else "none" if waba else "unasked", waba=waba, names=names, app=app)
 
 

@@ -138,6 +138,7 @@ async def test_permissions_that_let_others_in_say_how_to_close_them(folder: Path
         (folder / name).chmod(0o644)
     assert await wrong(folder) == ""  # nobody gets as far as that
     folder.chmod(0o755)
+    (folder / "bot.toml").chmod(0o755)  # which is odd, and changed by nobody
     assert await wrong(folder) == (
         f"Permissions are wrong. {folder}/.env is open to others: chmod go= {folder}/.env; "
         f"{folder}/bot.db is open to others: chmod go= {folder}/bot.db."
