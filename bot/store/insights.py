@@ -76,6 +76,14 @@ class Insights:
 
         return await self._query(query)
 
+    async def export(self, user_id: int, write: Callable[[str], None]) -> None:
+        """Hand all that is kept of a person to `write`: the lines of a JSON document, as of one moment.
+
+        `users` (them), `messages` (each with what was `tried`), `replies`, `audit`: every column of every row. A line with
+        what no terminal should get is in ASCII. However much it is, one line is in memory.
+        """
+        await self._read(lambda db: people.export(db, user_id, write))
+
     async def failures(
         self, limit: int = 50, after: str | None = None, *, cause: str = "", user: str = "", search: str = ""
     ) -> Row:
