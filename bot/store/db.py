@@ -137,10 +137,9 @@ class Database:
         """
         with contextlib.suppress(sqlite3.OperationalError):
             # A file may be larger than memory. Whoever reads for long isn't waited for while others can't write.
-            for step in "PRAGMA temp_store = FILE", "PRAGMA busy_timeout = 5000", "VACUUM", "PRAGMA busy_timeout = 250":
-                await self._writer.execute_fetchall(step)
-            ((busy, *_),) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
-            return not busy
+            patient = "PRAGMA temp_store = FILE; PRAGMA busy_timeout = 5000; VACUUM; PRAGMA busy_timeout = 250"
+            await self._writer.executescript(patient)
+            return not next(iter(await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")))[0]
         return False
 
     async def close(self) -> None:

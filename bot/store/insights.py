@@ -79,8 +79,8 @@ class Insights:
     async def export(self, user_id: int, write: Callable[[str], None]) -> None:
         """Hand all that is kept of a person to `write`: the lines of a JSON document, as of one moment.
 
-        `users` (them), `messages` (each with what was `tried`), `replies`, `audit`: every column of every row. A line with
-        what no terminal should get is in ASCII. However much it is, one line is in memory.
+        `user`, `messages` (each with what was `tried`), `replies`, `audit`: every column of every row, whatever it
+        takes; one is in memory at a time. A line with what no terminal should get is in ASCII.
         """
         await self._read(lambda db: people.export(db, user_id, write))
 

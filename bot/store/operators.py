@@ -20,7 +20,6 @@ SQL = statements(__file__)
 WINDOW = timedelta(hours=24)
 CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"
 TAKEN = "another reply has this key already: give each one of its own (on the page: load it again)"
-UNDER_WAY = "is being answered or sent something, or nobody knows yet how that ended: pause them, and again in a moment"
 FORGET = SQL["hashed"], SQL["nobodys"], SQL["heard"], SQL["told"], SQL["notices"], SQL["known_as"], SQL["themselves"]
 MOST_AT_ONCE = 1000  # SQLite keeps in memory what one statement may have to take back
 SKIPPED = {  # why a message is not put back, by its state
@@ -157,7 +156,7 @@ def forget(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -
     _concerned(db, user_id)
     ids, messages, busy = db.execute(SQL["whom"], {"user": user_id}).fetchone()
     if busy:
-        raise WrongState(f"u{user_id} {UNDER_WAY}")
+        raise WrongState(f"u{user_id} is being answered or written to: pause them, and try again in a minute")
     db.create_function("sha256", 1, digest, deterministic=True)
     for statement in FORGET:
         while db.execute(statement, {"ids": ids}).rowcount > 0:

@@ -12,12 +12,7 @@ from bot.errors import BadValue, NotFound
 from bot.store.rows import AGE, Row, dicts, statements
 
 SQL = statements(__file__, AGE=AGE)
-EXPORT = {
-    "users": SQL["all_users"],
-    "messages": SQL["all_messages"],
-    "replies": SQL["all_replies"],
-    "audit": SQL["all_audit"],
-}
+EXPORT = SQL["all_users"], SQL["all_messages"], SQL["all_replies"], SQL["all_audit"]
 CONVERSATION_MOST = 100
 LONGEST_SEARCH = 200
 
@@ -109,10 +104,6 @@ def person(db: sqlite3.Connection, at: Row, known_as: str) -> Row:
 
 def export(db: sqlite3.Connection, user_id: int, write: Callable[[str], None]) -> None:
     """Hand all that is kept of a person to `write`, line by line; see Insights.export."""
-    before = "{"
-    for part, statement in EXPORT.items():
-        write(f'{before}"{part}": [')
-        for comma, value in db.execute(statement, {"user": user_id}):
-            write(comma + (value if value.isprintable() else json.dumps(json.loads(value))))
-        before = "], "
-    write("]}")
+    for statement in EXPORT:
+        for _, before, row in db.execute(statement, {"user": user_id}):
+            write(before + (row if row.isprintable() else json.dumps(json.loads(row))))

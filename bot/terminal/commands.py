@@ -209,7 +209,7 @@ def forget(config: Config, *, user: str, yes: bool, as_json: bool) -> None:
     if not yes:
         _ask(config, "Forget all that was said with them for ever, and cancel", user)
     messages, gone = _on_store(config, lambda store, user_id: store.forget(user_id, who=WHO), user)
-    told = report.WORDS["forgotten"].format(messages, config.store.path, "" if gone else report.WORDS["log"])
+    told = report.WORDS["forgotten"].format(messages, config.store.path) + report.WORDS["left"] * (not gone)
     _show({"messages": messages, "gone": gone}, [told], as_json=as_json)
 
 

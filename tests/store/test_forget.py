@@ -142,7 +142,7 @@ async def test_who_is_sent_something_is_not_forgotten_yet(desk: Desk, path: Path
     letter = await desk.letter()
     await desk.begin(letter, letter.part)
     by_hand(path, "UPDATE replies SET sending_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
-    with pytest.raises(WrongState, match="sent something"):
+    with pytest.raises(WrongState, match="written to"):
         await forget(desk)
     by_hand(path, "UPDATE replies SET sending_at = '2026-11-24T10:00:00.000Z'")
     assert await forget(desk) == 1
@@ -256,8 +256,8 @@ async def test_an_export_holds_every_column_of_every_row(desk: Desk, path: Path)
             assert {name: value for name, value in row.items() if name != "tried"} == wanted
     assert [len(m["tried"]) for m in found["messages"]][:2] == [3, 1]
     names = {name for (name,) in rows(path, "SELECT name FROM pragma_table_info('users')")}
-    assert names - set(found["users"][0]) == {"id"}
-    assert {one["id"] for one in found["users"][0]["ids"]} == {f"{ANA}9", "MX.SECRET", "MX.SECRET2"}
+    assert names - set(found["user"]) == {"id"}
+    assert {one["id"] for one in found["user"]["ids"]} == {f"{ANA}9", "MX.SECRET", "MX.SECRET2"}
     assert [act["action"] for act in found["audit"]] == ["reply", "pause"]
 
 
@@ -281,4 +281,4 @@ async def test_a_person_of_whom_nothing_but_a_name_is_left_has_an_export(desk: D
     await desk.store.prune(0, 9)
     found = await exported(desk)
     assert (found["messages"], found["replies"], found["audit"]) == ([], [], [])
-    assert found["users"][0]["phone"] == ANA
+    assert found["user"]["phone"] == ANA
