@@ -102,8 +102,8 @@ def person(db: sqlite3.Connection, at: Row, known_as: str) -> Row:
     return {"user": user, "queue": dicts(db, SQL["queue"], values), "conversation": conversation}
 
 
-def export(db: sqlite3.Connection, user_id: int, write: Callable[[str], None]) -> None:
+def export(db: sqlite3.Connection, user_id: int, write: Callable[[str], None], fits: Callable[[str], bool]) -> None:
     """Hand all that is kept of a person to `write`, line by line; see Insights.export."""
     for statement in EXPORT:
         for _, before, row in db.execute(statement, {"user": user_id}):
-            write(before + (row if row.isprintable() else json.dumps(json.loads(row))))
+            write(before + (row if fits(row) else json.dumps(json.loads(row))))

@@ -198,7 +198,8 @@ def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
 @click.argument("user")
 def export(config: Config, *, user: str, as_json: bool) -> None:
     """Print all that is kept of a person, as one JSON document. What was said, each try, and what operators did."""
-    _on_store(config, lambda store, user_id: store.insights.export(user_id, click.echo), user)
+    fits = str.isascii if as_json else str.isprintable
+    _on_store(config, lambda store, user_id: store.insights.export(user_id, click.echo, fits), user)
 
 
 @_command

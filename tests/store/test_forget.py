@@ -32,7 +32,7 @@ async def forget(desk: Desk, who: str = ANA) -> int:
 async def exported(desk: Desk, who: str = ANA) -> dict[str, Any]:
     """Read what is told of a person."""
     lines: list[str] = []
-    await desk.store.insights.export(await desk.id_of(who), lines.append)
+    await desk.store.insights.export(await desk.id_of(who), lines.append, str.isprintable)
     found: dict[str, Any] = json.loads("\n".join(lines))
     return found
 
@@ -266,7 +266,7 @@ async def test_an_export_is_json_whatever_somebody_wrote(desk: Desk, path: Path)
     await desk.say(ANA, *(f"línea 😀 {n}" for n in range(150)), "\x1b[2J \u009b1m \u202e \n\t end")
     by_hand(path, "UPDATE outbox SET payload = 'no JSON' WHERE id = 1")
     lines: list[str] = []
-    await desk.store.insights.export(await desk.id_of(ANA), lines.append)
+    await desk.store.insights.export(await desk.id_of(ANA), lines.append, str.isprintable)
     assert all(line.isprintable() for line in lines)
     assert any("línea 😀 7" in line for line in lines)
     bodies = [m["body"] for m in json.loads("".join(lines))["messages"]]
