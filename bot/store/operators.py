@@ -154,7 +154,7 @@ def forget(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -
     Raises NotFound, and WrongState where a message is being answered or a send isn't over.
     """
     _concerned(db, user_id)
-    ids, messages, busy = db.execute(SQL["whom"], {"user": user_id}).fetchone()
+    ids, messages, busy = db.execute(SQL["whom"], {"user": user_id, "now": stamp(now)}).fetchone()
     if busy:
         raise WrongState(f"u{user_id} is being answered or written to: pause them, and try again in a minute")
     db.create_function("sha256", 1, digest, deterministic=True)

@@ -38,7 +38,7 @@ WITH RECURSIVE same (id) AS (
 SELECT json_group_array(id), (SELECT count(*) FROM outbox WHERE user_id IN same),
        EXISTS (SELECT 1 FROM outbox WHERE state = 'leased' AND user_id IN same)
        OR EXISTS (SELECT 1 FROM replies WHERE user_id IN same AND state = 'sending'
-                     AND sending_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hour'))
+                     AND sending_at > strftime('%Y-%m-%dT%H:%M:%fZ', :now, '-1 hour'))
   FROM same
 
 -- name: hashed

@@ -135,16 +135,15 @@ async def test_who_is_being_answered_is_not_forgotten_yet(desk: Desk, path: Path
     assert (await desk.depth(), await desk.claim()) == (0, [])
 
 
-async def test_who_is_sent_something_is_not_forgotten_yet(desk: Desk, path: Path) -> None:
+async def test_who_is_sent_something_is_not_forgotten_yet(desk: Desk) -> None:
     """Nor while nobody knows how a send ended; one that waits for nothing any more is no obstacle."""
     await desk.say(ANA, "a")
     await desk.write(ANA, "letter")
     letter = await desk.letter()
     await desk.begin(letter, letter.part)
-    by_hand(path, "UPDATE replies SET sending_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
     with pytest.raises(WrongState, match="written to"):
         await forget(desk)
-    by_hand(path, "UPDATE replies SET sending_at = '2026-11-24T10:00:00.000Z'")
+    desk.tick(3601)
     assert await forget(desk) == 1
 
 
