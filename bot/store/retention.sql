@@ -73,4 +73,7 @@ DELETE FROM warnings WHERE id IN (
   SELECT id FROM (SELECT id, received_at FROM warnings ORDER BY id LIMIT :most) WHERE received_at < :keep_before)
 
 -- name: notices
-DELETE FROM identity_changes WHERE told < :keep_before
+DELETE FROM identity_changes WHERE told_at < :keep_before
+
+-- name: forgotten
+DELETE FROM forgotten WHERE told IN (SELECT told FROM forgotten WHERE sent_at < :keep_before LIMIT :most)

@@ -245,6 +245,15 @@ class Store:
         """Note, before it is shown, that somebody looks at what is hidden of a user."""
         await self._act(lambda db, now: operators.reveal(db, user_id, now, who))
 
+    async def forget(self, user_id: int, *, who: Operator) -> tuple[int, bool]:
+        """Take out a person with all that was said, and tell how many messages that was.
+
+        The second value: no unused byte of the file or its WAL holds any of it either. For a process of its own: that
+        takes a second for 30 MB. Raises NotFound, WrongState (not now).
+        """
+        messages = await self._act(lambda db, now: operators.forget(db, user_id, now, who))
+        return messages, await self._db.scrub()
+
     async def _act(self, work: Callable[[sqlite3.Connection, datetime], T]) -> T:
         now = self._clock.now()
         return await self._db.write(lambda db: work(db, now), give_up_seconds=WEBHOOK_PATIENCE_SECONDS)

@@ -39,7 +39,7 @@ operators = click.Group()
 configured = click.option("--config", "path", type=Path, envvar="BOT_CONFIG", default="bot.toml", show_default=True)
 limited = click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at most.")
 somebody = click.argument("user", required=False)
-yes = click.option("--yes", is_flag=True, help="Don't ask before messages are cancelled. Needed without a terminal.")
+yes = click.option("--yes", is_flag=True, help="Don't ask first. Needed without a terminal.")
 
 
 def _command(function: Callable[..., None]) -> click.Command:
@@ -195,6 +195,26 @@ def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
 
 
 @_command
+@click.argument("user")
+def export(config: Config, *, user: str, as_json: bool) -> None:
+    """Print all that is kept of a person, as one JSON document. What was said, each try, and what operators did."""
+    fits = str.isascii if as_json else str.isprintable
+    _on_store(config, lambda store, user_id: store.insights.export(user_id, click.echo, fits), user)
+
+
+@_command
+@click.argument("user")
+@yes
+def forget(config: Config, *, user: str, yes: bool, as_json: bool) -> None:
+    """Take a person out of the database for ever: ids, name and all that was said. Copies keep them."""
+    if not yes:
+        _ask(config, "Forget all that was said with them for ever, and cancel", user)
+    messages, gone = _on_store(config, lambda store, user_id: store.forget(user_id, who=WHO), user)
+    told = report.WORDS["forgotten"].format(messages, config.store.path) + report.WORDS["left"] * (not gone)
+    _show({"messages": messages, "gone": gone}, [told], as_json=as_json)
+
+
+@_command
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--keep", type=click.IntRange(1, 10_000), help="So many bot-DATE.db stay in its folder: the newest.")
 def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> None:
@@ -225,7 +245,7 @@ def _one_of(user: str | None, *, every: bool) -> str | None:
 def _ask(config: Config, what: str, user: str | None, *, resumes: bool = False) -> None:
     """Have it confirmed that what waits is cancelled, with how much that is: nothing where a resume finds no pause."""
     if not sys.stdin.isatty():
-        raise click.UsageError("This cancels messages, and there is no terminal to ask at: say --yes.")
+        raise click.UsageError("This can't be undone, and there is no terminal to ask at: say --yes.")
     found = _on_store(config, lambda store, _: store.insights.user(user) if user else store.insights.queue_stats())
     found = found["user"] if user else found
     waiting = found["depth"] - (found["state"] == "leased") if user else found["pending"]

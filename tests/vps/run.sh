@@ -24,7 +24,7 @@ for suite in bookworm trixie; do
     echo "== $suite $(cat "$bare/etc/debian_version"), nothing but the base system"
     cp "$program" "$bare/usr/local/bin/bot"
     env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root chroot "$bare" sh -euc '
-        ! command -v python3; bot --version; cd; timeout -s TERM 8 bot demo | sed -n 1,4p'
+        ! command -v python3; bot --version; HOME=$(mktemp -d); cd; timeout -s TERM 8 bot demo | sed -n 1,4p'
 
     echo "== $suite with systemd"
     rm -rf "$booted"/var/lib/private/bot "$booted"/var/lib/bot "$booted"/etc/bot "$booted"/etc/systemd/system/bot* "$booted"/usr/local/bin/bot
