@@ -10,7 +10,7 @@ LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps dist-deps dist vps fmt bench crash faults file-faults model fuzz soak lock clean
+.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps dist-deps dist vps fmt bench crash upgrade faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -84,6 +84,9 @@ faults: setup ## every row of docs/faults.md, hitting one request, a fifth and a
 
 crash: setup ## kill a daemon under load N times (100), with power cuts; SEED= repeats a run
 	@$(BIN)/python -m tests.process.crash --kills $(or $(N),100) $(if $(SEED),--seed $(SEED))
+
+upgrade: setup ## renew files of every older version with ROWS (1000000) messages, killed again and again meanwhile
+	@UPGRADE_ROWS=$(or $(ROWS),1000000) $(BIN)/pytest -q -s -o tmp_path_retention_policy=failed tests/process/crash/test_upgrade.py
 
 fuzz: setup ## throw N (20000) spoiled webhooks of a SEED (any) at a real daemon; 0 failures wanted
 	@$(BIN)/python -m tests.fuzz $(if $(N),-n $(N)) $(if $(SEED),--seed $(SEED))

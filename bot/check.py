@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from bot.alerts import WORDS as ALERTS
 from bot.alerts import Alert, Channels, Undelivered, Way
 from bot.clock import Clock, stamp
-from bot.config import Config, OpenAI, WhatsApp
+from bot.config import Config, OpenAI
 from bot.domain import Message, Question
 from bot.errors import Kind, ServiceError, StartError, StoreError
 from bot.model.handler import OpenAIHandler
@@ -24,6 +24,8 @@ from bot.sender import NumberLimit
 from bot.store.store import Store
 from bot.whatsapp.client import GraphClient
 
+TOKEN_DAYS = 14  # a token that ends sooner is to be replaced now
+MARKS = {True: "ok   ", False: "WRONG", None: "--   "}
 TIMEOUT = aiohttp.ClientTimeout(total=15)
 WORDS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 GRAPH, GRAPH_CODES, PUBLIC = WORDS["graph"], WORDS["graph codes"], WORDS["public"]
@@ -36,20 +38,30 @@ class Finding:
     good: bool | None
     text: str
 
+    def __str__(self) -> str:
+        return f"{MARKS[self.good]}  {self.text}"
 
-async def check_online(config: Config) -> list[Finding]:
-    """Try the accounts that the configuration names; nothing is sent to anybody and nothing is changed.
 
-    All it costs is the model's answer to one word.
+def told(topic: str, how: str, **known: object) -> Finding:
+    """Return a finding of check.json, with what is known filled in."""
+    good, words = WORDS[topic][how]
+    return Finding(good, words.format(**known))
+
+
+async def check_online(config: Config, *, subscribe: bool = False) -> list[Finding]:
+    """Try the accounts that the configuration names; nothing is sent to anybody, all it costs is the model's answer.
+
+    Nothing is changed, but that `subscribe` lets the business account's webhooks go to the token's app.
     """
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        findings = await _check_whatsapp(config.whatsapp, session)
+        findings = await check_whatsapp(config, session, subscribe=subscribe)
         findings.append(await check_public(config.server.public_url, config.whatsapp.verify_token, session))
         return [*findings, await check_model(config.openai)]
 
 
-async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) -> list[Finding]:
-    """Ask for the number, which shows whether appsecret_proof fits, and whether the account is subscribed."""
+async def check_whatsapp(config: Config, session: aiohttp.ClientSession, *, subscribe: bool = False) -> list[Finding]:
+    """Ask for the number, which shows whether appsecret_proof fits; then about token, subscription and webhooks."""
+    whatsapp = config.whatsapp
     graph = GraphClient(session, whatsapp, Clock())
     try:
         number = await graph.phone_number()
@@ -59,25 +71,47 @@ async def _check_whatsapp(whatsapp: WhatsApp, session: aiohttp.ClientSession) ->
             meaning = GRAPH["wrong secret" if whatsapp.appsecret_proof else "unsigned"]
         return [Finding(False, f"{meaning} ({error.reason})")]
     name = f"{number.get('display_phone_number', '?')} as “{number.get('verified_name', '?')}”"
-    signed = ", and the app secret belongs to the token's app" if whatsapp.appsecret_proof else ""
-    known = Finding(True, f"WhatsApp knows the number {name}, the token may use it{signed}.")
-    wrong = [Finding(False, GRAPH["wrong clock"])] * bool(graph.clock_off)
-    return [known, *wrong, await _check_subscription(whatsapp.waba_id, graph)]
+    known = told("number", "signed" if whatsapp.appsecret_proof else "known", name=name)
+    clock = told("clock", "wrong" if graph.clock_off else "right")
+    token, app = await _check_token(graph)
+    subscription = await _check_subscription(whatsapp.waba_id, graph, app, subscribe=subscribe)
+    # Only the app itself is told, and the secret is known to be this app's where the number answered to a signed call.
+    own = whatsapp.model_copy(update={"access_token": SecretStr(f"{app}|{whatsapp.app_secret.get_secret_value()}")})
+    itself = GraphClient(session, own, Clock()) if app and whatsapp.appsecret_proof else None
+    return [known, clock, token, subscription, await _check_webhooks(graph, itself, app, config.server.public_url)]
 
 
-async def _check_subscription(waba_id: str, graph: GraphClient) -> Finding:
-    account = f"WhatsApp Business Account {waba_id}"
-    if not waba_id:
-        return Finding(None, "Whether webhooks are sent was not asked: that wants whatsapp.waba_id.")
+async def _check_token(graph: GraphClient) -> tuple[Finding, str]:
+    """Ask how long the token lasts and what it may; also return the id of its app, "" where that isn't told."""
     try:
-        apps = await graph.subscribed_apps(waba_id)
+        app, ends, lacking = await graph.token()
     except ServiceError as error:
-        return Finding(False, f"The {account} can't be asked: is it this number's? ({error.reason})")
-    if not apps:
-        mend = f"POST /{waba_id}/subscribed_apps with the token of your app"
-        return Finding(False, f"No app is subscribed to the {account}, so no message will ever arrive: {mend}.")
-    names = ", ".join(str(app.get("name") or app.get("id") or "?") for app in apps)
-    return Finding(True, f"Webhooks of the {account} go to: {names}. Your app must be among them.")
+        return told("token", "untold", reason=error.reason), ""
+    days = (ends - Clock().now()).days if ends else TOKEN_DAYS
+    lasts = "soon" if days < TOKEN_DAYS else "long" if ends else "endless"
+    how = "untold" if not app else "lacking" if lacking else lasts
+    return told("token", how, reason="no app is named", days=days, ends=ends, lacking=" and ".join(lacking)), app
+
+
+async def _check_subscription(waba: str, graph: GraphClient, app: str, *, subscribe: bool) -> Finding:
+    try:
+        apps = await graph.subscribed_apps(waba, add_ours=subscribe) if waba else []
+    except ServiceError as error:
+        return told("subscription", "untold", waba=waba, reason=error.reason)
+    names = ", ".join(str(known.get("name") or known.get("id") or "?") for known in apps)
+    ours = "ours" if app in [str(known.get("id")) for known in apps] else "others" if app else "any"
+    return told("subscription", ours if apps else "none" if waba else "unasked", waba=waba, names=names, app=app)
+
+
+async def _check_webhooks(graph: GraphClient, itself: GraphClient | None, app: str, public_url: str) -> Finding:
+    """Ask where the number's webhooks are sent and, as the app, whether messages are among them."""
+    try:
+        address, fields = await graph.callback(), await itself.fields(app) if itself else []
+    except ServiceError as error:
+        return told("webhooks", "untold", reason=error.reason)
+    ours, listed = f"{public_url}/webhook", "all" if "messages" in fields else "no messages"
+    how = "elsewhere" if public_url and address != ours else listed if itself else "half"
+    return told("webhooks", how if address else "nowhere", address=address.partition("?")[0], ours=ours)
 
 
 async def check_alerts(config: Config) -> list[Finding]:
@@ -127,9 +161,8 @@ async def check_model(openai: OpenAI) -> Finding:
     try:
         await handler.answer(Question("check", (greeting,), (), None))
     except ServiceError as error:
-        meaning = f"{openai.model} at {openai.base_url} gives no answer: {error.reason}"
-        look = "the network and" if error.kind is Kind.DOWN else "OPENAI_API_KEY, openai.model, openai.api and"
-        return Finding(False, f"{meaning}. Look at {look} openai.base_url.")
+        how = "down" if error.kind is Kind.DOWN else "silent"
+        return told("model", how, model=openai.model, address=openai.base_url, reason=error.reason)
     finally:
         await handler.close()
-    return Finding(True, f"{openai.model} answered a question.")
+    return told("model", "answers", model=openai.model)

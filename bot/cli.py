@@ -21,7 +21,6 @@ from bot.errors import BadValue, StartError, StoreError
 from bot.store.migrate import check_file
 from bot.terminal.commands import configured, operators
 
-MARKS = {True: "ok   ", False: "WRONG", None: "--   "}
 SQLITE_SETTINGS = str(Path(__file__).parent / "terminal" / "sqliterc")
 HINTS = ".schema explains the tables, docs/sqlite.md has recipes, .quit ends."
 
@@ -77,6 +76,23 @@ def demo(model: str) -> None:
 
 
 @main.command()
+@click.option("--root", type=click.Path(path_type=Path), default="/", show_default=True, help="Write below it.")
+@click.option("--dry-run", is_flag=True, help="Ask and try all the same, show what would be written; change nothing.")
+@click.option("--subscribe", is_flag=True, help="Let the business account's messages come to the token's app.")
+def init(root: Path, *, dry_run: bool, subscribe: bool) -> None:
+    """Install on this machine: ask, write, try the accounts. Then print the remaining steps (docs/install.md).
+
+    Written are /etc/bot/bot.toml, each secret into a file of its own in /etc/bot/credentials, systemd's units, and the
+    program itself as /usr/local/bin/bot. What is there is kept, so it can be run again. What the environment sets
+    (BOT_<SECTION>__<KEY>, OPENAI_API_KEY) is not asked but written down; the verify token is made where none is set.
+    """
+    from bot.install import install
+
+    logs.configure(level="critical")
+    sys.exit(not install(root, dry_run=dry_run, subscribe=subscribe))
+
+
+@main.command()
 @configured
 @click.option("--online", is_flag=True, help="Also ask WhatsApp, server.public_url and the model service.")
 @click.option("--alerts", is_flag=True, help="Also send a test alert by each channel of [alerts].")
@@ -89,10 +105,30 @@ def check(path: Path, *, online: bool, alerts: bool) -> None:
 
         logs.configure(level="critical")
         findings = asyncio.run(check_online(config)) if online else []
-        findings += asyncio.run(check_alerts(config)) if alerts else []
-        for finding in findings:
-            click.echo(f"{MARKS[finding.good]}  {finding.text}")
-        sys.exit(1 if False in [finding.good for finding in findings] else 0)
+        _report(findings + (asyncio.run(check_alerts(config)) if alerts else []))
+
+
+@main.command()
+@configured
+@click.option("--offline", is_flag=True, help="Ask nobody outside; that wants no tokens.")
+def doctor(path: Path, *, offline: bool) -> None:
+    """Say what is well and what to do. Looks at disk, file, daemon, permissions, and asks what check --online asks.
+
+    \b
+    A line each: ok, WRONG (then the exit code is 1), or -- for what can't be told. Nothing is changed.
+    """
+    config = load(path, to_run=not offline)
+    from bot.doctor import examine
+
+    logs.configure(level="critical")
+    click.echo(f"Looking; to read all of {config.store.path} may take a while …", err=True)
+    _report(asyncio.run(examine(config, path, offline=offline)))
+
+
+def _report(findings: list[Any]) -> None:
+    """Print findings of check.py, and end: with 1 where something is wrong."""
+    click.echo("\n".join(map(str, findings)))
+    sys.exit(1 if False in [finding.good for finding in findings] else 0)
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})

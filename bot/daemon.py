@@ -23,7 +23,7 @@ from bot.clock import Clock
 from bot.config import Admin, Config, Server, take_over
 from bot.domain import Handler
 from bot.errors import StartError, StoreUnavailable
-from bot.janitor import feed_watchdog, keep_house, note_minutes, tell_manager, tell_reasons
+from bot.janitor import feed_watchdog, note_listening, note_minutes, prune_daily, tell_manager, tell_reasons
 from bot.letters import MOST, Letters
 from bot.metrics import Metrics
 from bot.scheduler import Scheduler
@@ -95,7 +95,8 @@ class Daemon:
             scheduler = Scheduler(store, turn.run, bell, self._clock, config.queue.concurrency, self._metrics)
             letters = Letters(store, sender, graph, self._clock, config.queue.backoff_base_seconds)
             side_tasks = (
-                keep_house(store, self._clock, config.store.keep_days, sender, graph),
+                note_listening(store, self._clock, sender),
+                prune_daily(store, self._clock, config.store, graph),
                 note_minutes(store, self._clock),
                 tell_reasons(store, self._clock),
                 tell_manager(store, self.reasons),

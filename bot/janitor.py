@@ -7,6 +7,7 @@ from contextlib import suppress
 import structlog
 
 from bot.clock import Clock
+from bot.config import settings
 from bot.errors import ServiceError, StoreError
 from bot.sender import Sender
 from bot.store.store import Store
@@ -15,34 +16,39 @@ from bot.whatsapp.client import GraphClient
 
 log = structlog.get_logger(__name__)
 ROUND_SECONDS = 15.0  # well under the minute after which the daemon counts as having been deaf
-PRUNE_EVERY_ROUNDS = 240
-PRUNE_BATCH = 500
+PRUNE_EVERY_SECONDS = 86_400.0
+PRUNE_BATCH = 25
 WATCH_SECONDS = 1.0
 
 
-async def keep_house(store: Store, clock: Clock, keep_days: int, sender: Sender, graph: GraphClient) -> None:
-    """Go round every 15 seconds, until cancelled. By a clock that may be wrong nothing is pruned."""
-    rounds = 0
+async def note_listening(store: Store, clock: Clock, sender: Sender) -> None:
+    """Note every 15 seconds that webhooks can arrive, until cancelled."""
     while True:
-        rounds -= 1
-        if rounds < 0:
-            with suppress(ServiceError):  # then the next round asks again
-                if await graph.clock_is_right():
-                    await _prune(store, clock, keep_days)
-                rounds = PRUNE_EVERY_ROUNDS
         await clock.sleep(ROUND_SECONDS)
         await store.listening()
         sender.confirmation.hear(clock.now())
 
 
-async def _prune(store: Store, clock: Clock, keep_days: int) -> None:
-    """Take out decided messages older than `keep_days`, in batches that delay nobody."""
-    total = 0
-    while taken := await store.prune(keep_days, PRUNE_BATCH):
-        total += taken
+async def prune_daily(store: Store, clock: Clock, keep: settings.Store, graph: GraphClient) -> None:
+    """Take out what is old, now and once a day, until cancelled. By a clock that may be wrong nothing is pruned."""
+    while True:
+        with suppress(ServiceError):  # then it is asked again soon
+            if await graph.clock_is_right():
+                await _prune(store, clock, keep)
+            await clock.sleep(PRUNE_EVERY_SECONDS)
+        await clock.sleep(ROUND_SECONDS)
+
+
+async def _prune(store: Store, clock: Clock, keep: settings.Store) -> None:
+    """Take out what is older than `keep` says, in steps that delay nobody."""
+    after: int | None = 0
+    messages = people = 0
+    while after is not None:
+        step = await store.prune(keep, after, PRUNE_BATCH)
+        messages, people, after = messages + step.messages, people + step.people, step.after
         await clock.sleep(0.1)
-    if total:
-        log.info("pruned", messages=total)
+    if messages or people:
+        log.info("pruned", messages=messages, people=people)
 
 
 async def note_minutes(store: Store, clock: Clock) -> None:

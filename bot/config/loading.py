@@ -28,17 +28,7 @@ VARIABLES["OPENAI_API_KEY"] = "openai.api_key"
 SECRETS["openai.api_key"].append("OPENAI_API_KEY")
 
 LONGEST_SHOWN = 30  # a longer wrong value is not repeated: it may be a token that landed in the wrong place
-IN_WORDS = {  # pydantic's words, and ours
-    "Value error, ": "",
-    "Input should be": "must be",
-    "a valid integer": "a whole number",
-    "a valid number": "a number",
-    "a valid boolean": "true or false",
-    "a valid string": "a text",
-    "a valid tuple": "a list of texts",
-    "greater than or equal to": "at least",
-    "less than or equal to": "at most",
-}
+IN_WORDS = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))  # pydantic's words, and ours
 
 
 class ConfigError(Exception):

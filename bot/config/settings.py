@@ -54,6 +54,7 @@ Prefix = Annotated[str, _shape(r"\+?([0-9]{1,15})", "must be the first digits of
 ReplyText = Annotated[str, _shape(r"(?s)(?=.*\S).{1,4096}", "must be a text of 1 to 4096 characters")]
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Price = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
@@ -90,6 +91,9 @@ class Admin(_Section):  # the private listener
 class Store(_Section):  # where everything is kept
     url: Annotated[str, _sqlite] = "sqlite:///bot.db"
     keep_days: int = Field(30, ge=8, le=36_500)
+    payloads_days: Days = 7
+    attempts_days: Days = 30
+    audit_days: Days = 365
 
     @property
     def path(self) -> Path:

@@ -22,7 +22,8 @@ TRANSPORT = ("http", "cut", "hang", "cut_body", "drip", "mistyped", *BODIES)
 MODEL = ("refusal", "incomplete", "content_filter", "empty", "context_length")
 SILENT = ("cut", "hang")  # nothing is answered
 KINDS = ("error", "slow", *TRANSPORT, *MODEL)
-SERVICES = ("graph", "graph.send", "graph.read", "graph.number", "graph.subscriptions", "graph.media", "model")
+GRAPH = ("send", "read", "number", "token", "subscriptions", "webhooks", "media")
+SERVICES = ("graph", *(f"graph.{name}" for name in GRAPH), "model")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from bot.emulator import contract
+from bot.emulator import contract, registration
 from bot.emulator.chats import Bubble, Chats, Customer
 from bot.emulator.delivery import Deliveries
 from bot.emulator.faults import SILENT, TRANSPORT, Fault, Faults, enact, pause
@@ -23,7 +23,7 @@ from bot.emulator.settings import Settings
 
 VERSION = r"{version:v\d+\.\d+}"
 MEDIA_PATH = "/whatsapp_business/attachments/"
-HEADERS = {"facebook-api-version": "v26.0"}
+HEADERS = {"facebook-api-version": registration.VERSION}
 
 
 class GraphApi:
@@ -52,6 +52,8 @@ class GraphApi:
             web.post(f"/{VERSION}/{{node}}/messages", self._messages),
             web.get(f"/{VERSION}/{{node}}/subscribed_apps", self._subscribed_apps),
             web.post(f"/{VERSION}/{{node}}/subscribed_apps", self._subscribed_apps),
+            web.get(f"/{VERSION}/{{node}}/subscriptions", self._webhooks),
+            web.get(f"/{VERSION}/{{node:debug_token}}", self._debug_token),
             web.get(f"/{VERSION}/{{node}}", self._node),
             web.get(MEDIA_PATH, self._download),
         ]
@@ -122,14 +124,29 @@ class GraphApi:
             if request.method == hdrs.METH_POST:
                 self._settings.subscribed = True
                 return {"success": True}
-            app = {
-                "name": "Emulated app",
-                "id": "1234567890",
-                "link": "https://www.facebook.com/games/?app_id=1234567890",
-            }
-            return {"data": [{"whatsapp_business_api_data": app}] if self._settings.subscribed else []}
+            return registration.apps(self._settings)
 
         return await self._call(request, "graph.subscriptions", work, node=self._settings.waba_id)
+
+    async def _debug_token(self, request: web.Request) -> web.StreamResponse:
+        """Tell about `input_token`; a token may ask about itself."""
+
+        async def work(entry: Entry) -> Json:
+            entry.accepted = True
+            return registration.token(self._settings, request.query.get("input_token", ""))
+
+        return await self._call(request, "graph.token", work, node="debug_token")
+
+    async def _webhooks(self, request: web.Request) -> web.StreamResponse:
+        """Tell what the app is subscribed to; the app has to ask, with the token that its id and secret make."""
+
+        async def work(entry: Entry) -> Json:
+            entry.accepted = True
+            return registration.webhooks(self._settings)
+
+        known = self._settings
+        own = f"{known.app_id}|{known.app_secret}"
+        return await self._call(request, "graph.webhooks", work, node=known.app_id, token=own)
 
     async def _node(self, request: web.Request) -> web.StreamResponse:
         node = request.match_info["node"]
@@ -144,7 +161,12 @@ class GraphApi:
                 "throughput": {"level": "STANDARD"},
                 "id": node,
             }
-            extra: Json = {"name_status": "APPROVED", "status": "CONNECTED", "messaging_limit_tier": "TIER_1K"}
+            extra: Json = {
+                "name_status": "APPROVED",
+                "status": "CONNECTED",
+                "messaging_limit_tier": "TIER_1K",
+                "webhook_configuration": registration.callbacks(self._settings),
+            }
             asked = [name for name in request.query.get("fields", "").split(",") if name]
             for name in asked:
                 if name not in known | extra:
@@ -188,6 +210,7 @@ class GraphApi:
         members: Json | None = None,
         *,
         node: str = "",
+        token: str = "",
     ) -> web.StreamResponse:
         """Answer one call: its fault first, then the checks that every call meets, then `work`."""
         entry = self._journal.begin(service, request=body, **(members or {}))
@@ -200,7 +223,7 @@ class GraphApi:
             if fault and fault.early:
                 await self._strike(fault)
             if not (fault and fault.early) or fault.kind == "slow":
-                self._check_caller(request, node or self._settings.phone_number_id)
+                self._check_caller(request, node or self._settings.phone_number_id, token)
                 answer = await work(entry)
             if fault and not fault.early:
                 await self._strike(fault)
@@ -219,25 +242,27 @@ class GraphApi:
         if fault.kind == "error":
             raise GraphError(int(fault.code), message=fault.message, status=fault.status)
 
-    def _check_caller(self, request: web.Request, node: str) -> None:
-        if not self._token_fits(request):
+    def _check_caller(self, request: web.Request, node: str, token: str) -> None:
+        if token and self._token_fits(request):
+            raise GraphError(15, message="(#15) This method must be called with an app access token")
+        token = token or self._settings.access_token
+        if not self._token_fits(request, token):
             raise GraphError(190, message="Invalid OAuth access token - Cannot parse access token")
         proof = request.query.get("appsecret_proof")
         if proof is None and self._settings.require_app_secret:
             text = "API calls from the server require an appsecret_proof argument"
             raise GraphError(100, message=text, kind="GraphMethodException")
-        if proof is not None and not hmac.compare_digest(proof.encode(), self._proof()):
+        if proof is not None and not hmac.compare_digest(proof.encode(), self._proof(token)):
             text = "Invalid appsecret_proof provided in the API argument"
             raise GraphError(100, message=text, kind="GraphMethodException")
         if request.match_info["node"] != node:
             raise unknown_object(request.method, request.match_info["node"])
 
-    def _proof(self) -> bytes:
-        key, token = self._settings.app_secret.encode(), self._settings.access_token.encode()
-        return hmac.new(key, token, hashlib.sha256).hexdigest().encode()
+    def _proof(self, token: str) -> bytes:
+        return hmac.new(self._settings.app_secret.encode(), token.encode(), hashlib.sha256).hexdigest().encode()
 
-    def _token_fits(self, request: web.Request) -> bool:
-        return request.headers.get("Authorization", "") == f"Bearer {self._settings.access_token}"
+    def _token_fits(self, request: web.Request, token: str = "") -> bool:
+        return request.headers.get("Authorization", "") == f"Bearer {token or self._settings.access_token}"
 
 
 async def _json(request: web.Request) -> Json:

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 class Entry:
     """Hold one request to the emulator, or one webhook delivery of it; completed when it ends.
 
-    `service`: graph.send, graph.read, graph.number, graph.subscriptions, graph.media, model, or webhook.
+    `service`: one of faults.SERVICES (graph.send …), or webhook.
     `accepted`: it took effect, whatever the caller was told (a webhook: it was answered 200).
     """
 

@@ -36,7 +36,17 @@ class Settings:
     waba_id: Annotated[str, "id of the WhatsApp Business Account"] = "102290129340398"
     access_token: Annotated[str, "the only token that the Graph API takes"] = "emulator-access-token"
     app_secret: Annotated[str, "signs webhooks, and proves calls (appsecret_proof)"] = "emulator-app-secret"
+    app_id: Annotated[str, "id of the app that token and secret belong to"] = "1234567890"
+    token_days: Annotated[float, "in so many days the access token expires; 0: never"] = 0.0
+    token_scopes: Annotated[tuple[str, ...], "permissions of the access token"] = (
+        "whatsapp_business_management",
+        "whatsapp_business_messaging",
+    )
+    callback_url: Annotated[str, "what the app has for its callback URL; empty: webhook_url"] = ""
+    override_url: Annotated[str, "what the business account has instead of that; empty: nothing"] = ""
+    webhook_fields: Annotated[tuple[str, ...], "fields of its webhooks that the app is subscribed to"] = ("messages",)
     subscribed: Annotated[bool, "whether the app is among the business account's subscribed_apps"] = True
+    other_app: Annotated[str, "name of another app that is among them; empty: none is"] = ""
     require_app_secret: Annotated[
         bool, "refuse calls without appsecret_proof; one with a wrong proof is refused always"
     ] = False

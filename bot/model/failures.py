@@ -15,18 +15,9 @@ import openai
 from bot.backoff import asked_seconds
 from bot.errors import Kind, ServiceError
 
-_CAUSES: Final = (
-    (aiohttp.ClientConnectorDNSError, Kind.DOWN, "the model's address can't be resolved", "dns"),
-    (aiohttp.ClientSSLError, Kind.DOWN, "no TLS connection to the model", "tls"),
-    (aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError, Kind.DOWN, "no connection to the model", "connect"),
-    (TimeoutError, Kind.LATER, "the model gave no answer in time", "timeout"),
-    (aiohttp.ClientConnectionError, Kind.LATER, "the connection to the model was cut", "cut"),
-    (aiohttp.ClientPayloadError, Kind.LATER, "the connection to the model was cut", "cut"),
-    (BaseException, Kind.LATER, "the model's answer can't be read", "malformed"),
-)
 # What a service does that answers with these codes, or else these statuses; and signs in "status message" that stand
-# for a code, of services that have none.
-_MEANINGS, _SIGNS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8")).values()
+# for a code, of services that have none. What an exception means, or else the kind that it is of.
+_MEANINGS, _SIGNS, _CAUSES = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8")).values()
 _CODES: Final = {code: (words, Kind[kind]) for words, kind, codes in _MEANINGS for code in codes.split()}
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
@@ -40,8 +31,8 @@ def from_exception(error: Exception) -> ServiceError:
     root: BaseException = error
     while root.__cause__ and not isinstance(root, aiohttp.ClientError | TimeoutError):
         root = root.__cause__
-    _, kind, words, code = next(cause for cause in _CAUSES if isinstance(root, cause[0]))
-    return ServiceError("model", kind, words, code=code)
+    kind, words, code = next(_CAUSES[sort.__name__] for sort in type(root).__mro__ if sort.__name__ in _CAUSES)
+    return ServiceError("model", Kind[kind], words, code=code)
 
 
 def from_error(body: object, status: int | None = None, **details: Any) -> ServiceError:

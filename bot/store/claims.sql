@@ -8,7 +8,7 @@ iif(json_valid(h.payload), h.payload ->> '$.context.id', NULL),
 u.id, u.name, h.attempts, h.crashes, h.manual, h.error, coalesce(u.last_message_at, h.sent_at)
 
 -- name: heads
--- The heads of ready users, longest ready first; {{which}} says of which messages `h`.
+-- Of ready users, longest ready first; `which` is said of the messages `h`.
 (SELECT u.id AS user, h.id AS head FROM users u JOIN outbox h ON h.id = {head_id}
   WHERE u.ready_at <= :now AND {{which}} ORDER BY u.ready_at LIMIT :free)
 CROSS JOIN users u ON u.id = user CROSS JOIN outbox h ON h.id = head

@@ -130,6 +130,18 @@ class Database:
         done: asyncio.Future[T] = self._looks.add(cast(Any, each), limited, math.inf)
         return await done
 
+    async def scrub(self) -> bool:
+        """Write the file anew, so that no unused byte holds what was deleted, and leave nothing in the WAL.
+
+        Others can't write meanwhile. False where it can't be: somebody reads or writes for long, there is no room.
+        """
+        with contextlib.suppress(sqlite3.OperationalError):
+            # A file may be larger than memory. Whoever reads for long isn't waited for while others can't write.
+            patient = "PRAGMA temp_store = FILE; PRAGMA busy_timeout = 5000; VACUUM; PRAGMA busy_timeout = 250"
+            await self._writer.executescript(patient)
+            return not next(iter(await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")))[0]
+        return False
+
     async def close(self) -> None:
         """Store what was handed over (a file that is locked gets a little time), then close all connections."""
         self._closing = True  # however long a look takes, nobody waits for it any more

@@ -12,7 +12,7 @@ from bot.clock import stamp
 from bot.domain import AccountWarning, Appended, Batch, Echo, IdentityChange, Inbound
 from bot.errors import StoreFull
 from bot.store import edits, statuses
-from bot.store.rows import insert, select, statements
+from bot.store.rows import digest, insert, select, statements
 from bot.store.users import People, User
 
 SQL = statements(__file__)
@@ -133,6 +133,8 @@ class _Arrival:
 
     def _store_echo(self, echo: Echo) -> None:
         """Keep what the owner wrote from the phone: the model reads it as history."""
+        if self._db.execute("SELECT 1 FROM forgotten WHERE told = ?", (digest(echo.wamid),)).fetchone():
+            return
         user = self._people.resolve(echo.recipient, self._now)
         sent_at = stamp(echo.sent_at) if echo.sent_at else self._now
         self._db.execute(SQL["echo"], (user.id, echo.type, echo.body, echo.wamid, sent_at, sent_at, echo.wamid))
@@ -148,7 +150,6 @@ def _when(change: IdentityChange) -> datetime:
 
 
 def _known(db: sqlite3.Connection, messages: Sequence[Inbound]) -> set[tuple[str, str]]:
-    """Return number and wamid of those that are stored already."""
-    stored = "json_each(?) CROSS JOIN outbox o ON o.phone_number_id = value ->> 0 AND o.wamid = value ->> 1"
-    asked = json.dumps([(message.phone_number_id, message.wamid) for message in messages])
-    return {(number, wamid) for number, wamid in select(db, "value ->> 0, value ->> 1", stored, (asked,))}
+    """Return number and wamid of those that are stored already, or were and are forgotten with their person."""
+    asked = json.dumps([(message.phone_number_id, message.wamid, digest(message.wamid)) for message in messages])
+    return {(number, wamid) for number, wamid in select(db, "value ->> 0, value ->> 1", SQL["known"], (asked,))}

@@ -2,6 +2,10 @@
 outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, target_wamid, sent_at,
         received_at, finished_at)
 
+-- name: known
+json_each(?) WHERE EXISTS (SELECT 1 FROM outbox o WHERE o.phone_number_id = value ->> 0 AND o.wamid = value ->> 1)
+                OR EXISTS (SELECT 1 FROM forgotten WHERE told = value ->> 2)
+
 -- name: echo
 INSERT INTO replies (user_id, part, kind, type, body, state, wamid, planned_at, sent_at)
 SELECT ?, 1, 'human', ?, ?, 'sent', ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM replies WHERE wamid = ?)

@@ -76,6 +76,14 @@ class Insights:
 
         return await self._query(query)
 
+    async def export(self, user_id: int, write: Callable[[str], None], fits: Callable[[str], bool]) -> None:
+        """Hand all that is kept of a person to `write`: the lines of a JSON document, as of one moment.
+
+        `user`, `messages` (each with what was `tried`), `replies`, `audit`: every column of every row, whatever it
+        takes; one is in memory at a time. A row that doesn't fit (str.isprintable: a terminal) is in ASCII.
+        """
+        await self._read(lambda db: people.export(db, user_id, write, fits))
+
     async def failures(
         self, limit: int = 50, after: str | None = None, *, cause: str = "", user: str = "", search: str = ""
     ) -> Row:
@@ -186,6 +194,14 @@ class Insights:
         return await self._query(
             lambda db, at: dicts(db, SQL["signs"], at | {"phone": phone})[0] | {"warnings": dicts(db, SQL["grave"], at)}
         )
+
+    async def examined(self, known: Row) -> list[Row]:
+        """Judge the file, its disk and what stands in it: rows of topic, how (words of check.json) and `known`, JSON.
+
+        Raises StoreUnavailable. All of the file is read, which takes as long as it takes.
+        """
+        at = known | await self.figures() | {"now": stamp(self._clock.now())}
+        return await self._read(lambda db: dicts(db, SQL["examined"], at))
 
     async def _query(self, query: Callable[[sqlite3.Connection, Row], T]) -> T:
         at = {"now": stamp(self._clock.now()), **self.unsearched}

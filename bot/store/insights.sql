@@ -32,3 +32,30 @@ SELECT id, text FROM warnings
 -- name: signs
 SELECT signs.*, (SELECT u.last_message_at FROM user_ids i JOIN users u ON u.id = i.user_id WHERE i.id = :phone)
                 AS owner_wrote_at FROM signs
+
+-- name: examined
+-- How each thing is that `bot doctor` looks at, by the words of check.json, with what these name. An update copies the
+-- file, so as much has to be free; copies are made each night.
+WITH need AS (SELECT max(200000000, :database_bytes + :wal_bytes) AS bytes),
+     heard AS (SELECT max(id), received_at AS at, julianday(:now) - julianday(received_at) AS days FROM outbox)
+SELECT 'disk' AS topic, iif(:disk_free_bytes < bytes, 'full', 'room') AS how,
+       json_object('free', :disk_free_bytes / 1000000, 'file', (:database_bytes + :wal_bytes) / 1000000,
+                   'need', bytes / 1000000) AS known
+  FROM need
+UNION ALL
+SELECT 'integrity', iif(integrity_check = 'ok', 'sound', 'damaged'),
+       json_object('found', replace(integrity_check, char(10), ' '), 'schema', user_version, 'sqlite', sqlite_version())
+  FROM pragma_integrity_check(1), pragma_user_version
+UNION ALL
+SELECT 'copies', iif(unixepoch(:now) - :copied < 172800, 'fresh', 'old'),
+       json_object('hours', cast((unixepoch(:now) - :copied) / 3600 AS INTEGER))
+ WHERE :copied IS NOT NULL
+UNION ALL
+SELECT 'daemon', iif(:running, 'runs', 'stopped'), json_object('since', coalesce(', and could last take webhooks at ' || listening_at, ''))
+  FROM control
+UNION ALL
+SELECT 'answers', iif(:reasons = '', 'given', 'withheld'), json_object('reasons', :reasons)
+UNION ALL
+SELECT 'heard', iif(at IS NULL, 'never', iif(:silent_hours > 0 AND days * 24 > :silent_hours, 'long ago', 'lately')),
+       json_object('at', at, 'hours', round(days * 24, 1), 'most', :silent_hours)
+  FROM heard

@@ -81,7 +81,7 @@ def migrate(path: Path, now: datetime) -> None:
     _check_wal(path)
     with opened(path, "rwc") as connection:
         version = _version(connection, path)
-        # This writes: not before the file is known to be ours.
+        # The first writes: not before the file is known to be ours.
         connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
         if 0 < version < known[-1].version:  # should the new one not be what was hoped for
             back_up(path, path.with_name(f"{path.name}.schema-{version}"))

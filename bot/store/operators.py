@@ -1,9 +1,8 @@
-"""What operators do: retry, pause, resume, clear, probe, look, write: the same statements for all who do them.
+"""What operators do: retry, pause, resume, clear, probe, look, write, forget: the same statements for all who do them.
 
 Functions of a connection, to be run inside a write; each that changes something leaves a row in `audit`.
 """
 
-import hashlib
 import json
 import secrets
 import sqlite3
@@ -15,12 +14,13 @@ from bot.clock import stamp
 from bot.domain import Operator
 from bot.errors import NotFound, WrongState
 from bot.store.failures import Failing, Retried, meant
-from bot.store.rows import Row, statements
+from bot.store.rows import Row, digest, statements
 
 SQL = statements(__file__)
 WINDOW = timedelta(hours=24)
 CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message"
 TAKEN = "another reply has this key already: give each one of its own (on the page: load it again)"
+FORGET = SQL["hashed"], SQL["nobodys"], SQL["heard"], SQL["told"], SQL["notices"], SQL["known_as"], SQL["themselves"]
 MOST_AT_ONCE = 1000  # SQLite keeps in memory what one statement may have to take back
 SKIPPED = {  # why a message is not put back, by its state
     "done": "was answered meanwhile",
@@ -133,7 +133,7 @@ def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: dateti
     WrongState.
     """
     _concerned(db, user_id)
-    name = hashlib.sha256(key.encode()).hexdigest()[:24] if key else secrets.token_hex(12)
+    name = digest(key)[:24] if key else secrets.token_hex(12)
     if before := db.execute(SQL["said"], (f"{name}-", f"{name}-~")).fetchall():
         if [row[:2] for row in before] != [(user_id, body) for body in bodies]:
             raise WrongState(TAKEN)
@@ -146,6 +146,23 @@ def say(db: sqlite3.Connection, user_id: int, bodies: Sequence[str], now: dateti
         raise WrongState(CLOSED)
     _audit(db, now, who, "reply", user_id, planned)
     return planned
+
+
+def forget(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -> int:
+    """Take out a person with all that was said; return how many messages that was. Counts and hashed wamids stay.
+
+    Raises NotFound, and WrongState where a message is being answered or a send isn't over.
+    """
+    _concerned(db, user_id)
+    ids, messages, busy = db.execute(SQL["whom"], {"user": user_id, "now": stamp(now)}).fetchone()
+    if busy:
+        raise WrongState(f"u{user_id} is being answered or written to: pause them, and try again in a minute")
+    db.create_function("sha256", 1, digest, deterministic=True)
+    for statement in FORGET:
+        while db.execute(statement, {"ids": ids}).rowcount > 0:
+            pass
+    _audit(db, now, who, "forget", 0, messages)
+    return int(messages)
 
 
 def _cancel(

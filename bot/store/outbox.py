@@ -1,4 +1,4 @@
-"""What an outcome makes of a row, and taking out what is old. Functions of a connection, to be run inside a write."""
+"""What an outcome makes of a row. Functions of a connection, to be run inside a write."""
 
 import json
 import sqlite3
@@ -70,24 +70,6 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Undone, now: d
         code, request_id = getattr(outcome, "code", None), getattr(outcome, "request_id", None)
         spent = round((now - parse_stamp(lease.token)) / timedelta(milliseconds=1))
         db.execute(SQL["tried"], (lead, stamp(now), known_as, code, outcome.error, request_id, spent))
-
-
-def prune(db: sqlite3.Connection, before: str, most: int) -> int:
-    """Delete up to `most` messages that were decided before, with what hangs on them, and what the owner wrote
-    and WhatsApp told then."""
-    db.execute(
-        "DELETE FROM replies WHERE kind = 'human' AND planned_at < ? AND state NOT IN ('planned', 'sending')", (before,)
-    )
-    db.execute("DELETE FROM warnings WHERE received_at < ?", (before,))
-    old: list[int] = []
-    for id_, sent_at, received_at, finished_at in db.execute(
-        "SELECT id, sent_at, received_at, finished_at FROM outbox ORDER BY id"
-    ):
-        if received_at >= before or len(old) == most:  # ids rise with arrival
-            break
-        if finished_at and finished_at < before and sent_at < before:  # ours may be of a clock that was wrong
-            old.append(id_)
-    return db.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(old),)).rowcount
 
 
 def _decide(db: sqlite3.Connection, lease: Lease, state: str, error: str, now: datetime, *, attempts: int = 0) -> bool:

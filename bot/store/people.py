@@ -6,11 +6,13 @@ Functions of a connection, for reading; `at` holds `now`, as a stamp.
 import json
 import re
 import sqlite3
+from collections.abc import Callable
 
 from bot.errors import BadValue, NotFound
 from bot.store.rows import AGE, Row, dicts, statements
 
 SQL = statements(__file__, AGE=AGE)
+EXPORT = SQL["all_users"], SQL["all_messages"], SQL["all_replies"], SQL["all_audit"]
 CONVERSATION_MOST = 100
 LONGEST_SEARCH = 200
 
@@ -98,3 +100,10 @@ def person(db: sqlite3.Connection, at: Row, known_as: str) -> Row:
         line["attempts"] = json.loads(line["attempts"] or "[]")
     user = dicts(db, f"{SQL['person']} FROM people u WHERE u.id = :id", values)[0]
     return {"user": user, "queue": dicts(db, SQL["queue"], values), "conversation": conversation}
+
+
+def export(db: sqlite3.Connection, user_id: int, write: Callable[[str], None], fits: Callable[[str], bool]) -> None:
+    """Hand all that is kept of a person to `write`, line by line; see Insights.export."""
+    for statement in EXPORT:
+        for _, before, row in db.execute(statement, {"user": user_id}):
+            write(before + (row if fits(row) else json.dumps(json.loads(row))))

@@ -169,9 +169,10 @@ def _spoken(db: sqlite3.Connection, outbox_id: int) -> bool:
 def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: PairLimit, now: datetime) -> Admission:
     """Mark a part as sending, for the holder of the lease `token` alone; what is in doubt is sent again and counted.
 
-    A letter has no lease: only who knows of its last try may begin another.
+    A letter has no lease: only who knows of its last try may begin another, and its words: where a person is forgotten,
+    an id is given again.
     """
-    row = db.execute(SQL["held_part"], (part.tries, token, stamp(now - WHOLE), part.id)).fetchone()
+    row = db.execute(SQL["held_part"], (part.tries, part.body, token, stamp(now - WHOLE), part.id)).fetchone()
     if row is None or row[0] not in ("planned", "sending") or not row[7]:
         return Settled(row[0] if row and row[7] else "cancelled")
     _, callback_id, tries, user_id, phone, bsuid, full_at, _, other_begun = row

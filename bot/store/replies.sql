@@ -19,7 +19,7 @@ SELECT 1 FROM replies
 
 -- name: held_part
 SELECT r.state, r.callback_id, r.tries, u.id, u.phone, u.bsuid, u.pair_full_at,
-       iif(r.outbox_id IS NULL, r.tries = ?, o.leased_at = ?) AS held,
+       iif(r.outbox_id IS NULL, r.tries = ? AND r.body = ?, o.leased_at = ?) AS held,
        CASE WHEN EXISTS (SELECT 1 FROM begun WHERE id = r.id) THEN 0
             WHEN r.outbox_id IS NULL THEN EXISTS (SELECT 1 FROM answers_begun WHERE user_id = u.id)
             ELSE EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id AND since > ?) END

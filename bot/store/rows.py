@@ -1,5 +1,6 @@
 """Many rows by few steps: at each one, SQLite's thread gives the interpreter away and waits to get it back."""
 
+import hashlib
 import json
 import re
 import sqlite3
@@ -29,6 +30,11 @@ def select(db: sqlite3.Connection, columns: str, source: str, parameters: Any) -
     """Return the `columns` of all rows of `source` ("table WHERE …"), each row a list, in one step."""
     (rows,) = db.execute(f"SELECT json_group_array(json_array({columns})) FROM {source}", parameters).fetchone()
     return list(json.loads(rows))
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, hex: what may be known again and not be read."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -3,14 +3,13 @@
 Functions of a connection, to be run inside a write.
 """
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from bot.domain import Identity, IdentityChange
-from bot.store.rows import select, statements
+from bot.store.rows import digest, select, statements
 
 SQL = statements(__file__)
 
@@ -70,11 +69,12 @@ class People:
     def change_identity(self, change: IdentityChange, now: str) -> None:
         """Carry a person over to another phone or id, as a change event told: one person, one queue, one history."""
         before, after = change.before, change.after
-        if change.at:
-            told = hashlib.sha256(repr(change).encode()).hexdigest()
-            if not self._db.execute("INSERT OR IGNORE INTO identity_changes VALUES (?)", (told,)).rowcount:
-                return
         old = self._find(before.bsuid) or self._find(before.phone)
+        if change.at:
+            whom = old or self._find(after.bsuid) or self._find(after.phone)
+            notice = digest(repr(change)), whom and whom.id, now
+            if not self._db.execute("INSERT OR IGNORE INTO identity_changes VALUES (?, ?, ?)", notice).rowcount:
+                return
         if old is None:
             return
         known_before = old.id
@@ -165,7 +165,7 @@ def _end_of_merges(db: sqlite3.Connection, user_id: int) -> int:
 
 
 def _join(db: sqlite3.Connection, loser: int, winner: int) -> None:
-    for table in ("outbox", "replies", "user_ids"):
+    for table in ("outbox", "replies", "user_ids", "identity_changes"):
         db.execute(f"UPDATE {table} SET user_id = ? WHERE user_id = ?", (winner, loser))
     db.execute("UPDATE users SET merging_into = ? WHERE merging_into = ?", (winner, loser))
     kept = [f"{column} = coalesce(users.{column}, old.{column})" for column in _KEPT]

@@ -4,14 +4,12 @@ Each has --json, and prints with it what the JSON API answers.
 """
 
 import asyncio
-import json
 import select
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Any, TypeVar
 
 import click
@@ -39,7 +37,7 @@ operators = click.Group()
 configured = click.option("--config", "path", type=Path, envvar="BOT_CONFIG", default="bot.toml", show_default=True)
 limited = click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at most.")
 somebody = click.argument("user", required=False)
-yes = click.option("--yes", is_flag=True, help="Don't ask before messages are cancelled. Needed without a terminal.")
+yes = click.option("--yes", is_flag=True, help="Don't ask first. Needed without a terminal.")
 
 
 def _command(function: Callable[..., None]) -> click.Command:
@@ -74,7 +72,7 @@ def status(config: Config, *, watch: bool, as_json: bool) -> None:
     async def look(store: Store) -> None:
         running, found = report.daemon_runs(config.store.path), await _status(store)
         found |= {"running": running, "ready": running and not found["reasons"]}
-        _show(found, report.status_lines(found), as_json=as_json, over=watch)
+        report.show(found, report.status_lines(found), as_json=as_json, over=watch)
 
     _repeat(config, look, WATCH_SECONDS * watch)
 
@@ -88,7 +86,7 @@ def users(config: Config, *, as_json: bool, limit: int, state: str | None, **whi
     """List the people who write. The deepest line comes first."""
     found = _on_store(config, lambda store, _: store.insights.users(limit, state=state or "", **which))
     lines = report.user_lines(found["users"], running=report.daemon_runs(config.store.path))
-    _show(found, [*(lines or ["Nobody."]), *report.more(found)], as_json=as_json)
+    report.show(found, [*(lines or ["Nobody."]), *report.more(found)], as_json=as_json)
 
 
 @_command
@@ -96,7 +94,7 @@ def users(config: Config, *, as_json: bool, limit: int, state: str | None, **whi
 def show(config: Config, *, user: str, as_json: bool) -> None:
     """Show one person: line and conversation. With every try at answering each message."""
     found = _on_store(config, lambda store, _: store.insights.user(user))
-    _show(found, report.person_lines(found, running=report.daemon_runs(config.store.path)), as_json=as_json)
+    report.show(found, report.person_lines(found, running=report.daemon_runs(config.store.path)), as_json=as_json)
 
 
 @_command
@@ -111,7 +109,7 @@ def failures(config: Config, *, as_json: bool, limit: int, **which: str) -> None
 
     found = _on_store(config, look)
     none = ["No failure is like that." if any(which.values()) else "Nothing failed."]
-    _show(found, [*(report.failure_lines(found) or none), *report.more(found)], as_json=as_json)
+    report.show(found, [*(report.failure_lines(found) or none), *report.more(found)], as_json=as_json)
 
 
 @_command
@@ -127,7 +125,7 @@ def tail(config: Config, *, last: int, texts: bool, once: bool, as_json: bool) -
         events, reached = await store.insights.events(position, last)
         for event in events if position else events[-last:]:
             told = event | {"text": event["text"] if texts or event["event"] == "warning" else None}
-            _show(told, [report.event_line(told)], as_json=as_json)
+            report.show(told, [report.event_line(told)], as_json=as_json)
         position.update(reached)
 
     _repeat(config, look, TAIL_SECONDS * (not once))
@@ -143,7 +141,7 @@ def retry(config: Config, *, ids: tuple[int, ...], every: bool, as_json: bool, *
         raise click.UsageError("Name the IDs of failed messages (`bot failures` lists them), a filter, or --all.")
     done = _on_store(config, lambda store, _: store.retry(ids or Failing(**which), who=WHO))
     told = f"{done}." if done.why else f"Messages back in the queue: {done.retried}."
-    _show(done.as_row(), [told], as_json=as_json)
+    report.show(done.as_row(), [told], as_json=as_json)
 
 
 @_command
@@ -152,7 +150,7 @@ def retry(config: Config, *, ids: tuple[int, ...], every: bool, as_json: bool, *
 def pause(config: Config, *, user: str | None, every: bool, as_json: bool) -> None:
     """Stop answering a user, or everybody. What they write waits."""
     people = _on_store(config, lambda store, user_id: store.pause(user_id, who=WHO), _one_of(user, every=every))
-    _show({"users": people}, [f"{user or 'Everybody'}: paused."], as_json=as_json)
+    report.show({"users": people}, [f"{user or 'Everybody'}: paused."], as_json=as_json)
 
 
 @_command
@@ -167,7 +165,7 @@ def resume(config: Config, *, user: str | None, every: bool, skip: bool, yes: bo
         _ask(config, "Resume, and cancel", user, resumes=True)
     people, skipped = _on_store(config, lambda store, user_id: store.resume(user_id, skip=skip, who=WHO), user)
     told = f"{user or 'Everybody'}: resumed.{f' Messages skipped: {skipped}.' if skip else ''}"
-    _show({"users": people, "messages": skipped}, [told], as_json=as_json)
+    report.show({"users": people, "messages": skipped}, [told], as_json=as_json)
 
 
 @_command
@@ -178,7 +176,7 @@ def clear(config: Config, *, user: str | None, yes: bool, as_json: bool) -> None
     if not yes:
         _ask(config, "Cancel", user)
     people, messages = _on_store(config, lambda store, user_id: store.clear(user_id, who=WHO), user)
-    _show({"users": people, "messages": messages}, [f"Waiting messages cancelled: {messages}."], as_json=as_json)
+    report.show({"users": people, "messages": messages}, [f"Waiting messages cancelled: {messages}."], as_json=as_json)
 
 
 @_command
@@ -191,7 +189,27 @@ def reply(config: Config, *, user: str, text: str, as_json: bool) -> None:
     if not (bodies := split.split(clean.text(text))) or len(text) > clean.TEXT_LIMIT:
         raise click.UsageError(f"TEXT must say something, in at most {clean.TEXT_LIMIT} characters.")
     replies = _on_store(config, lambda store, user_id: store.say(user_id, bodies, WHO), user)
-    _show({"replies": replies}, [f"{user}: replies that the daemon sends: {replies}."], as_json=as_json)
+    report.show({"replies": replies}, [f"{user}: replies that the daemon sends: {replies}."], as_json=as_json)
+
+
+@_command
+@click.argument("user")
+def export(config: Config, *, user: str, as_json: bool) -> None:
+    """Print all that is kept of a person, as one JSON document. What was said, each try, and what operators did."""
+    fits = str.isascii if as_json else str.isprintable
+    _on_store(config, lambda store, user_id: store.insights.export(user_id, click.echo, fits), user)
+
+
+@_command
+@click.argument("user")
+@yes
+def forget(config: Config, *, user: str, yes: bool, as_json: bool) -> None:
+    """Take a person out of the database for ever: ids, name and all that was said. Copies keep them."""
+    if not yes:
+        _ask(config, "Forget all that was said with them for ever, and cancel", user)
+    messages, gone = _on_store(config, lambda store, user_id: store.forget(user_id, who=WHO), user)
+    told = report.WORDS["forgotten"].format(messages, config.store.path) + report.WORDS["left"] * (not gone)
+    report.show({"messages": messages, "gone": gone}, [told], as_json=as_json)
 
 
 @_command
@@ -206,7 +224,7 @@ def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> 
     others = sorted({*copy.parent.glob("bot-20??-??-??T??????.???Z.db")} - {copy, config.store.path})
     for old in others[: 1 - keep or None] if keep else ():
         old.unlink()
-    _show({"copy": str(copy), "bytes": copy.stat().st_size}, [f"{copy}: whole and sound."], as_json=as_json)
+    report.show({"copy": str(copy), "bytes": copy.stat().st_size}, [f"{copy}: whole and sound."], as_json=as_json)
 
 
 @_command
@@ -220,7 +238,7 @@ def restore(config: Config, *, copy: Path, as_json: bool) -> None:
         check_copy(copy, file)
         found = {"database": str(file), **put_back(copy, file)}
     told = [readable(words[name].format(**found)) for name in found if found[name] and name in words]
-    _show(found, told, as_json=as_json)
+    report.show(found, told, as_json=as_json)
 
 
 async def _status(store: Store) -> dict[str, Any]:
@@ -239,7 +257,7 @@ def _one_of(user: str | None, *, every: bool) -> str | None:
 def _ask(config: Config, what: str, user: str | None, *, resumes: bool = False) -> None:
     """Have it confirmed that what waits is cancelled, with how much that is: nothing where a resume finds no pause."""
     if not sys.stdin.isatty():
-        raise click.UsageError("This cancels messages, and there is no terminal to ask at: say --yes.")
+        raise click.UsageError("This can't be undone, and there is no terminal to ask at: say --yes.")
     found = _on_store(config, lambda store, _: store.insights.user(user) if user else store.insights.queue_stats())
     found = found["user"] if user else found
     waiting = found["depth"] - (found["state"] == "leased") if user else found["pending"]
@@ -276,16 +294,3 @@ def _repeat(config: Config, look: Callable[[Store], Awaitable[None]], seconds: f
 
     with suppress(KeyboardInterrupt):  # is how one ends it
         _on_store(config, whole)
-
-
-def _show(found: Any, lines: list[str], *, as_json: bool, over: bool = False) -> None:
-    """Print what was found: lines for people (`over` those before, on a terminal), or one line of JSON.
-
-    JSON in ASCII: what a stranger wrote can't drive a terminal there either.
-    """
-    if over and not as_json and sys.stdout.isatty():
-        # What doesn't fit is left out by the terminal itself (autowrap off), which knows how wide its characters are.
-        kept = "".join(f"{line}\x1b[K\n" for line in lines[: get_terminal_size().lines - 1])
-        click.echo(f"\x1b[H\x1b[?7l{kept}\x1b[J\x1b[?7h", nl=False)
-    else:
-        click.echo(json.dumps(found) if as_json else "\n".join(lines))

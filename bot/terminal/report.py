@@ -3,7 +3,9 @@
 import fcntl
 import json
 import os
+import sys
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -15,6 +17,19 @@ LONGEST_SAID = 4096  # where one person is looked at
 OVER_LIMIT = "limit_per_hour"  # who paused a user whom limits.answers_per_user_per_hour stopped
 # How each thing that is known of an event, a try or a message is told, and in which colours.
 WORDS = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))
+
+
+def show(found: Any, lines: list[str], *, as_json: bool, over: bool = False) -> None:
+    """Print what was found: lines for people (`over` those before, on a terminal), or one line of JSON.
+
+    JSON in ASCII: what a stranger wrote can't drive a terminal there either.
+    """
+    if over and not as_json and sys.stdout.isatty():
+        # What doesn't fit is left out by the terminal itself (autowrap off), which knows how wide its characters are.
+        kept = "".join(f"{line}\x1b[K\n" for line in lines[: get_terminal_size().lines - 1])
+        click.echo(f"\x1b[H\x1b[?7l{kept}\x1b[J\x1b[?7h", nl=False)
+    else:
+        click.echo(json.dumps(found) if as_json else "\n".join(lines))
 
 
 def status_lines(found: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """The status page: drawn on the server, works without JavaScript, tells what is and what can be done about it."""
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -34,14 +35,7 @@ PARTS = {
     "user.html": ("person", "queue", "conversation"),
 }
 # `?done=` carries a word and figures only, so that a link from elsewhere can't put words into the page's mouth.
-DONE = {
-    "retried": "Failed messages that are back in the queue: {0}.",
-    "paused": "Paused.",
-    "resumed": "Resumed. Messages skipped: {1}.",
-    "cleared": "Waiting messages cancelled: {1}, of users: {0}.",
-    "replied": "Messages on their way: {0}.",
-    "trying": "The next message tries the service again.",
-}
+DONE: dict[str, str] = json.loads((TEMPLATES.parent / "done.json").read_text("utf-8"))
 # What of a query the status page obeys: filters, and where its two lists go on.
 ASKED = ("search", "state", "sort", "limit", "after", "cause", "failed", "failures_after")
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
@@ -15,12 +15,13 @@ from bot.clock import Clock
 from bot.config import WhatsApp
 from bot.domain import Identity
 from bot.errors import Kind, ServiceError
-from bot.whatsapp.clean import Json, objects, opaque, section, telling, text
+from bot.whatsapp.clean import Json, moment, objects, opaque, section, telling, text
 from bot.whatsapp.codes import kind_of, pause_of
 from bot.whatsapp.signature import appsecret_proof
 from bot.whatsapp.webhook import Malformed, parse
 
 log = structlog.get_logger(__name__)
+PERMISSIONS = ("whatsapp_business_messaging", "whatsapp_business_management")
 CLOCK_OFF = timedelta(minutes=5)
 _read_date = lru_cache(1)(parsedate_to_datetime)  # the answers of a second have the same
 
@@ -39,8 +40,8 @@ class GraphClient:
         self.clock_off: bool | None = None  # whether our clock is over 5 minutes off the API's; None: not known yet
         self._clock, self._root = clock, f"{whatsapp.base_url}/{whatsapp.api_version}"
         signed = whatsapp.appsecret_proof and secret
-        self._proof = f"?appsecret_proof={appsecret_proof(secret, token)}" if signed else ""
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._proof = f"appsecret_proof={appsecret_proof(secret, token)}" if signed else ""
+        self._token, self._headers = token, {"Authorization": f"Bearer {token}"}
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2)
 
     async def send_text(self, to: Identity, body: str, *, callback: str, quote: str | None = None) -> str:
@@ -94,10 +95,36 @@ class GraphClient:
                     raise
         return not self.clock_off
 
-    async def subscribed_apps(self, waba_id: str) -> list[Json]:
-        """List the apps that get the business account's webhooks, each with `id` and `name`; empty: none does."""
+    async def subscribed_apps(self, waba_id: str, *, add_ours: bool = False) -> list[Json]:
+        """List the apps that get the business account's webhooks, each with `id` and `name`; empty: none does.
+
+        `add_ours` subscribes the token's own app before; where it is already, nothing changes.
+        """
+        if add_ours:
+            await self._call("POST", f"{waba_id}/subscribed_apps")
         answer = await self._call("GET", f"{waba_id}/subscribed_apps")
         return [section(app, "whatsapp_business_api_data") or app for app in objects(answer, "data")]
+
+    async def token(self) -> tuple[str, datetime | None, list[str]]:
+        """Ask about our token: the id of its app ("": not told), when it ends (None: never), permissions it lacks."""
+        told = section(await self._call("GET", f"debug_token?input_token={self._token}"), "data")
+        ends = filter(None, (moment(told.get(name)) for name in ("expires_at", "data_access_expires_at")))  # 0: never
+        lacking = [name for name in PERMISSIONS if name not in str(told.get("scopes"))]
+        return text(told.get("app_id")), min(ends, default=None), lacking
+
+    async def callback(self) -> str:
+        """Ask where messages to the number are sent ("": nowhere); number, account and app can each name an address."""
+        named = section(
+            await self._call("GET", f"{self._number}?fields=webhook_configuration"), "webhook_configuration"
+        )
+        ways = (text(named.get(who)) for who in ("phone_number", "whatsapp_business_account", "application"))
+        return next(filter(None, ways), "")
+
+    async def fields(self, app: str) -> list[str]:
+        """Ask which fields of WhatsApp's webhooks an app gets. Only the app is told: its token is id|secret."""
+        kinds = objects(await self._call("GET", f"{app}/subscriptions"), "data")
+        own = [kind for kind in kinds if kind.get("object") == "whatsapp_business_account" and kind.get("active")]
+        return [text(field.get("name")) for kind in own for field in objects(kind, "fields")]
 
     def _address(self, to: Identity) -> Json:
         # With both, Meta takes the phone; some messages can't go to a BSUID at all (131062).
@@ -111,7 +138,7 @@ class GraphClient:
         try:
             async with self._session.request(
                 method,
-                f"{self._root}/{path}{self._proof}",
+                f"{self._root}/{path}{'&' if '?' in path else '?'}{self._proof}",
                 json=body,
                 headers=self._headers,
                 timeout=self._timeout,

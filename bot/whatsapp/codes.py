@@ -1,26 +1,16 @@
-"""Say what an error of the Graph API means for us: Meta's codes, not HTTP statuses (throttles come as 400).
+"""Say what an error of the Graph API means for us: Meta's codes (codes.json), not HTTP statuses (throttles are 400).
 
 Source: Meta's "Error codes" of the WhatsApp Cloud API and "Handle errors" of the Graph API, as of 2026.
 """
 
+import json
+import re
+from pathlib import Path
+
 from bot.errors import Kind
 
-_CODES = {
-    Kind.REFUSED: (
-        *(0, 3, 10, 102, 190, *range(200, 300), 131005),  # token, permission
-        *(33, 131037, 131042, 131045, 133010),  # number deleted or not registered, display name, payment
-        *(368, 131031, 131048, 131064),  # policy block, account locked, spam, template limit
-        *(803, 2500, 2635),  # unknown object, unknown path, retired version
-    ),
-    Kind.EVERYBODY: (4, 17, 32, 341, 613, 80007, 130429, 131057),
-    Kind.PAIR: (131056,),
-    Kind.LATER: (2, 131016),
-    Kind.IN_DOUBT: (1, 131000, 135000),
-    Kind.EXPIRED: (131047,),
-    Kind.UNREACHABLE: (131021, 131026, 131030, 131049, 131050, 131062, 130472, 130497),
-    Kind.MESSAGE: (100, 131008, 131009, 131051, 131052, 131053),
-}
-_KINDS = {code: kind for kind, codes in _CODES.items() for code in codes}
+_CODES = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+_KINDS = {code: Kind[kind] for kind, causes in _CODES.items() for codes in causes.values() for code in codes.split()}
 
 # Code 100 is our mistake in one message, but for these: every call would end so.
 _REFUSALS = ("appsecret_proof", "does not exist, cannot be loaded due to missing permissions")
@@ -30,8 +20,8 @@ def kind_of(code: int | None, http_status: int, message: str = "") -> Kind:
     """Sort an error by its code; by the HTTP status where there is no code or an unknown one."""
     if code == 100 and any(words in message for words in _REFUSALS):
         return Kind.REFUSED
-    if code is not None and code in _KINDS:
-        return _KINDS[code]
+    if kind := _KINDS.get(re.sub("^2..$", "2xx", str(code))):
+        return kind
     if http_status == 429:
         return Kind.EVERYBODY
     if http_status >= 500 or http_status in (408, 425):

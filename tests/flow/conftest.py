@@ -46,7 +46,7 @@ class World:
         return Config(
             server=Server(port=0),
             admin=Admin(port=0),
-            store=Store(url=f"sqlite:///{self.file}"),
+            store=Store(**filled("store", url=f"sqlite:///{self.file}")),
             whatsapp=WhatsApp(
                 **filled(
                     "whatsapp",

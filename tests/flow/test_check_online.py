@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from bot.bell import Bell
-from bot.check import Finding, check_model, check_online, check_public
+from bot.check import Finding, check_model, check_online, check_public, check_whatsapp
 from bot.cli import main
 from bot.config import Config, OpenAI, WhatsApp
-from bot.emulator import Emulator
+from bot.emulator import Emulator, Settings
 from bot.metrics import Metrics
 from bot.web.public import public_app
 from tests.flow.listeners import VERIFY_TOKEN, a_number, a_store, serving
@@ -23,8 +23,8 @@ from tests.flow.listeners import VERIFY_TOKEN, a_number, a_store, serving
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    """An emulator of both services."""
-    async with Emulator() as running:
+    """An emulator of both services; the app there has a callback URL."""
+    async with Emulator(Settings(callback_url="https://bot.example.com/webhook")) as running:
         yield running
 
 
@@ -54,20 +54,23 @@ async def found(config: Config) -> list[tuple[bool | None, str]]:
 
 
 async def test_when_all_is_well_each_question_says_so(emulator: Emulator) -> None:
-    """Number with its name and the secret, subscription, model."""
+    """Number with its name and the secret, clock, token, subscription, webhooks, model."""
     findings = await found(config_of(emulator))
-    assert [good for good, _ in findings] == [True] * 3
+    assert [good for good, _ in findings] == [True] * 6
     assert "+15550783881 as “La Tienda”" in findings[0][1]
     assert "the app secret belongs to the token's app" in findings[0][1]
-    assert "Emulated app" in findings[1][1]
-    assert "gpt-5.4-mini answered" in findings[2][1]
+    assert "clock agrees with WhatsApp's" in findings[1][1]
+    assert "token doesn't expire" in findings[2][1]
+    assert "go to: Emulated app. Your app is among them." in findings[3][1]
+    assert findings[4][1] == "Webhooks go to https://bot.example.com/webhook, messages among them."
+    assert "gpt-5.4-mini answered" in findings[5][1]
 
 
 async def test_a_clock_that_is_wrong_is_told(emulator: Emulator) -> None:
     """By the date of WhatsApp's own answer."""
     emulator.settings.clock_offset_seconds = -3600
     findings = await found(config_of(emulator))
-    assert [good for good, _ in findings] == [True, False, True, True]
+    assert [good for good, _ in findings] == [True, False, True, True, True, True]
     assert "clock is over 5 minutes off" in findings[1][1]
 
 
@@ -90,8 +93,9 @@ async def test_an_app_that_wants_signed_calls_is_told(emulator: Emulator) -> Non
 async def test_without_appsecret_proof_the_secret_is_not_judged(emulator: Emulator) -> None:
     """It may rightly belong to another app."""
     findings = await found(config_of(emulator, appsecret_proof=False, app_secret=SecretStr("another")))
-    assert [good for good, _ in findings] == [True] * 3
+    assert [good for good, _ in findings] == [True] * 6
     assert "secret" not in findings[0][1]
+    assert "can only be asked with whatsapp.appsecret_proof" in findings[4][1]
 
 
 @pytest.mark.parametrize(
@@ -125,16 +129,94 @@ async def test_an_account_without_a_subscription_gets_no_messages(emulator: Emul
     """The most frequent silent failure of a new set-up."""
     emulator.settings.subscribed = False
     findings = await found(config_of(emulator))
-    assert findings[1][0] is False
-    assert "subscribed_apps" in findings[1][1]
+    assert findings[3][0] is False
+    assert "subscribed_apps" in findings[3][1]
+
+
+async def test_an_account_that_sends_its_webhooks_to_another_app_is_told(emulator: Emulator) -> None:
+    """What the token's app is, WhatsApp tells; where it doesn't, who reads has to know."""
+    emulator.settings.subscribed, emulator.settings.other_app = False, "The old bot"
+    others = (await found(config_of(emulator)))[3]
+    assert (others[0], "go to: The old bot, not to your app (its id is 1234567890)" in others[1]) == (False, True)
+    emulator.faults.add("error", service="graph.token", code=100)
+    untold = await found(config_of(emulator))
+    assert (untold[2][0], "WhatsApp answered 100" in untold[2][1]) == (None, True)
+    assert (untold[3][0], "Your app must be among them" in untold[3][1]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("days", "good", "words"),
+    [
+        (60.5, True, "lasts for 60 more days, until 2"),
+        (14.5, True, "lasts for 14 more days"),
+        (13.5, False, "ends in 13 days (2"),
+        (0.9, False, "ends in 0 days (2"),
+    ],
+)
+async def test_a_token_that_ends_soon_is_to_be_replaced(
+    emulator: Emulator, days: float, good: bool, words: str
+) -> None:
+    """Two weeks before, with what to do."""
+    emulator.settings.token_days = days
+    told = (await found(config_of(emulator)))[2]
+    assert (told[0], words in told[1]) == (good, True)
+    assert ("permanent one (of a system user)" in told[1]) is not good
+
+
+async def test_a_token_that_may_not_send_is_told(emulator: Emulator) -> None:
+    """The number answers to one that may only manage it; the first send would fail."""
+    emulator.settings.token_scopes = ("whatsapp_business_management",)
+    good, text = (await found(config_of(emulator)))[2]
+    assert (good, "lacks whatsapp_business_messaging:" in text) == (False, True)
+
+
+@pytest.mark.parametrize("kind", ["object", "broken", "cut", "http"])
+@pytest.mark.parametrize("service", ["token", "webhooks"])
+async def test_an_answer_that_whatsapp_does_not_give_is_a_line(emulator: Emulator, service: str, kind: str) -> None:
+    """Neither good nor wrong, and the other questions are asked all the same; no field at all is an answer, too."""
+    emulator.faults.add(kind, service=f"graph.{service}", times=0)  # a GET that is cut off is made once more
+    findings = await found(config_of(emulator))
+    place, known = {"token": 2, "webhooks": 4}[service], kind == "object" and service == "webhooks"
+    assert (findings[place][0], "didn't tell (" in findings[place][1]) == (False if known else None, not known)
+    assert [good for good, _ in findings[:place] + findings[place + 1 :]] == [True] * 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"callback_url": ""}, "Webhooks go nowhere"),
+        (
+            {"callback_url": "https://old.example.com/hook?key=abc"},
+            "go to https://old.example.com/hook, not to https://bot",
+        ),
+        (
+            {"override_url": "https://test.example.com/webhook"},
+            "go to https://test.example.com/webhook, not to https://bot",
+        ),
+        ({"webhook_fields": ()}, "messages are not among them"),
+        ({"webhook_fields": ("account_update",)}, "subscribe to the field messages"),
+    ],
+)
+async def test_webhooks_that_go_elsewhere_or_lack_messages_are_told(
+    emulator: Emulator, changes: dict[str, object], words: str
+) -> None:
+    """By the address that counts for the number, against server.public_url; nothing of its query."""
+    for name, value in changes.items():
+        setattr(emulator.settings, name, value)
+    config = config_of(emulator)
+    server = config.server.model_copy(update={"public_url": "https://bot.example.com"})
+    async with aiohttp.ClientSession() as session:
+        told = (await check_whatsapp(config.model_copy(update={"server": server}), session))[4]
+    assert (told.good, words in told.text) == (False, True)
+    assert "abc" not in told.text
 
 
 async def test_a_wrong_account_and_one_that_is_not_set(emulator: Emulator) -> None:
     """A wrong waba_id is a mistake, a missing one is only said."""
     wrong = await found(config_of(emulator, waba_id="1"))
-    assert (wrong[1][0], "Account 1 can't be asked" in wrong[1][1]) == (False, True)
+    assert (wrong[3][0], "Account 1 can't be asked" in wrong[3][1]) == (False, True)
     missing = await found(config_of(emulator, waba_id=""))
-    assert (missing[1][0], "whatsapp.waba_id" in missing[1][1]) == (None, True)
+    assert (missing[3][0], "whatsapp.waba_id" in missing[3][1]) == (None, True)
 
 
 @pytest.mark.parametrize(
@@ -226,10 +308,11 @@ async def test_an_address_that_leads_to_this_bot_is_good(emulator: Emulator, tmp
     """The challenge comes back; it is asked between WhatsApp and the model."""
     config = config_of(emulator, verify_token=SecretStr(VERIFY_TOKEN))
     async with a_bot(tmp_path) as address:
+        emulator.settings.callback_url = f"{address}/webhook"
         server = config.server.model_copy(update={"public_url": address})
         findings = await check_online(config.model_copy(update={"server": server}))
-    assert [finding.good for finding in findings] == [True] * 4
-    assert f"{address}/webhook, asked from this machine, leads to a bot with this" in findings[2].text
+    assert [finding.good for finding in findings] == [True] * 7
+    assert f"{address}/webhook, asked from this machine, leads to a bot with this" in findings[5].text
 
 
 async def test_a_bot_with_another_verify_token_is_told(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def installed(folder: Path) -> Path:
 
 
 async def test_an_installed_wheel_runs_without_the_checkout(bot: Bot, emu: Emulator, tmp_path: Path) -> None:
-    """Migrations, templates and style sheets travel with the package."""
+    """Migrations, templates, style sheets, the reference of bot.toml and the units travel with the package."""
     programs = installed(tmp_path / "installation")
     bot.env["PYTHONPATH"] = ""
     process = await bot.launch(str(programs / "bot"), "--version")
@@ -91,6 +91,11 @@ async def test_an_installed_wheel_runs_without_the_checkout(bot: Bot, emu: Emula
     process = await bot.launch(str(programs / "python"), "-c", script)
     assert await process.ended() == 0
     assert programs.parent in Path(process.output).parents
+    process = await bot.launch(
+        str(programs / "bot"), "init", "--root", str(tmp_path)
+    )  # reads bot.toml, asks for the rest
+    assert await process.ended() == 2
+    assert process.output.startswith("There is no terminal to ask at: set BOT_WHATSAPP__PHONE_NUMBER_ID, ")
     process = await bot.launch(str(programs / "bot"), "run")
     await process.logged("ready")
     await emu.say("34600111222", "hola")

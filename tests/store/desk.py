@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from bot.config.settings import Store as Keep
 from bot.domain import (
     Answer,
     Appended,
@@ -187,6 +188,14 @@ class Desk:
                 await self.serve(lease, f"re {lease.messages[0].body}")
         return order
 
+    async def prune(self, keep_days: int = 30, **days: int) -> int:
+        """Take out what is old, step by step; return how many messages that were."""
+        gone, after = 0, 0
+        while after is not None:
+            step = await self.store.prune(Keep.model_construct(keep_days=keep_days, **days), after, 3)
+            gone, after = gone + step.messages, step.after
+        return gone
+
     # -- the owner's own words
 
     async def write(self, who: str, *bodies: str, key: str = "") -> int:
@@ -266,6 +275,10 @@ class Desk:
         (id_,) = [r["message_id"] for r in await self._conversation(who, "in") if r["body"] == body]
         found: int = id_
         return found
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask the file itself: of what no verb tells."""
+        return await self.store._db.read(lambda db: db.execute(query).fetchall())
 
     async def _conversation(self, who: str, direction: str) -> list[dict[str, Any]]:
         return [row for row in (await self.look(who))["conversation"] if row["direction"] == direction]

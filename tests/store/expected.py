@@ -90,6 +90,7 @@ class Expected:
     places: int = 0
     stumbles: dict[str, dict[Said, bool]] = field(default_factory=dict)  # by service, since it last did its work
     letters: list[Written] = field(default_factory=list)
+    forgotten: set[str] = field(default_factory=set)  # names of messages
 
     # -- the order
 
@@ -130,7 +131,7 @@ class Expected:
     def arrive(self, message: Inbound, now: datetime) -> bool:
         """A message comes: known already it changes nothing."""
         name = message.wamid
-        if self.named(name):
+        if self.named(name) or name in self.forgotten:
             return False
         sent = message.sent_at or now
         who = self.resolve(message.sender, sent)
@@ -264,6 +265,20 @@ class Expected:
         for m in waiting:
             m.state = "cancelled"
         return len(waiting)
+
+    def busy_with(self, who: Person) -> set[str]:
+        """Say what goes on with somebody: something is `leased`, a send isn't over."""
+        busy = {"leased" for m in self.said if m.who is who and m.state == "leased"}
+        busy |= {"sending" for m in self.said if m.who is who and m.doubt}
+        return busy | {"sending" for one in self.letters if one.who is who and one.sending}
+
+    def forget(self, who: Person) -> None:
+        """Nothing is left of somebody, and no message of theirs that comes again is news."""
+        self.forgotten |= {m.name for m in self.said if m.who is who}
+        self.said = [m for m in self.said if m.who is not who]
+        self.letters = [one for one in self.letters if one.who is not who]
+        self.ids = {id_: one for id_, one in self.ids.items() if one is not who}
+        self.people.remove(who)
 
     # -- who is who
 

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from bot.config.settings import Store as Keep
 from bot.domain import Operator, Released
 from bot.errors import WrongState
 from bot.store.failures import Failing
@@ -51,7 +52,7 @@ WEIGHTS = {
     "write": 6, "write_as_before": 2, "redeliver": 1, "change_a_message": 2, "change_an_identity": 1, "link": 2,
     "status": 2, "claim": 8, "answer": 9, "end_a_turn": 3, "fail_together": 3, "wait": 3, "crash": 1,
     "crash_again_and_again": 1, "restart_with_another_clock": 1, "hear_the_dead": 1,
-    "retry": 2, "operate": 2, "put_right": 3, "prune": 1, "write_a_letter": 3, "post_letters": 4,
+    "retry": 2, "operate": 2, "put_right": 3, "prune": 1, "write_a_letter": 3, "post_letters": 4, "forget_somebody": 1,
 }  # fmt: skip
 
 
@@ -154,6 +155,20 @@ class QueueMachine(Webhooks, Turns, Owner, RuleBasedStateMachine):
         else:
             who.paused = what == "pause"
 
+    def forget_somebody(self, random: Random) -> None:
+        """Take a person out, with what waits; not while they are answered or written to."""
+        user, who = self.somebody(random)
+        if user is None or who is None:
+            return
+        busy = self.expected.busy_with(who)
+        try:
+            self.run(self.desk.store.forget(user, who=WHO))
+        except WrongState:
+            assert busy
+        else:
+            assert "leased" not in busy
+            self.expected.forget(who)
+
     def put_right(self, _: Random) -> None:
         """Resume everybody, and let whatever is shut be tried."""
         self.run(self.resume_all())
@@ -170,10 +185,11 @@ class QueueMachine(Webhooks, Turns, Owner, RuleBasedStateMachine):
         for who in self.expected.people:
             who.paused = False
 
-    def prune(self, _: Random) -> None:
-        """Take out some of what was decided; what waits is never among it."""
+    def prune(self, random: Random) -> None:
+        """Take out some of what was decided, and people of whom nothing is left; what waits is never among it."""
         self.desk.tick()
-        self.run(self.desk.store.prune(0, 2))
+        keep = Keep.model_construct(keep_days=0, payloads_days=0)
+        self.run(self.desk.store.prune(keep, random.choice([0, random.randrange(50)]), random.choice([2, 20])))
         self.forget()
 
     def forget(self) -> None:

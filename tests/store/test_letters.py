@@ -557,7 +557,7 @@ async def test_old_letters_are_taken_out_but_for_those_that_still_wait(desk: Des
     await desk.write(ANA, "two")
     await desk.post(await desk.letter())
     desk.tick(31 * DAY)
-    await desk.store.prune(30, 10)
+    await desk.prune(30)
     assert await desk.told(ANA) == [("two", "planned", None)]
 
 

@@ -164,7 +164,7 @@ async def test_ids_that_begin_anew_are_counted_from_there(desk: Desk) -> None:
     await desk.serve_all()
     await minute(desk)
     desk.tick(40 * 86_400)
-    assert await desk.store.prune(30, 100) == 3
+    assert await desk.prune(30) == 3
     await minute(desk)
     await desk.say(ANA, "a4")
     await desk.serve_all()

@@ -80,7 +80,7 @@ async def test_old_warnings_are_pruned(desk: Desk) -> None:
     await tell(desk, warning("long ago", -400 * DAY))
     desk.tick(31 * DAY)
     await tell(desk, warning("lately", 0))
-    await desk.store.prune(30, 100)
+    await desk.prune(30)
     assert await kept(desk) == ["lately"]
 
 

@@ -73,8 +73,22 @@ def test_version_and_help() -> None:
     runner = CliRunner()
     assert runner.invoke(main, ["--version"]).output == f"bot, version {__version__}\n"
     listed = runner.invoke(main, ["--help"]).output
-    own = ("run", "demo", "check", "sql")
-    for command in (*own, "status", "users", "show", "failures", "tail", "retry", "pause", "resume", "clear", "reply"):
+    own = ("run", "demo", "check", "doctor", "sql")
+    for command in (
+        *own,
+        "status",
+        "users",
+        "show",
+        "failures",
+        "tail",
+        "retry",
+        "pause",
+        "resume",
+        "clear",
+        "reply",
+        "forget",
+        "export",
+    ):
         assert f"\n  {command} " in listed
         help_ = runner.invoke(main, [command, "--help"]).output
         assert "--config" in help_
@@ -387,11 +401,11 @@ def test_half_a_character_in_a_filter_finds_nothing(folder: Path, command: str) 
 
 
 @pytest.mark.parametrize("name", ["u99", "5215500000000", "u" + "9" * 5000, "Ana", "", "\udcff", "\x00"])
-@pytest.mark.parametrize("command", ["pause", "resume", "clear"])
+@pytest.mark.parametrize("command", ["pause", "resume", "clear", "forget", "export"])
 def test_an_unknown_user_is_one_sentence_and_changes_nothing(folder: Path, command: str, name: str) -> None:
     """Exit 1, even for names that no argument should be."""
     with_store(folder, _some)
-    result = bot(folder, command, name, *["--yes"] * (command == "clear"))
+    result = bot(folder, command, name, *["--yes"] * (command in ("clear", "forget")))
     assert result.exit_code == 1
     assert result.stderr.startswith("there is no such user")
     assert "Waiting: 2" in bot(folder, "status").output
@@ -418,6 +432,22 @@ def test_clear_of_everybody_asks_whoever_sits_at_a_terminal(folder: Path, monkey
     assert bot(folder, "clear", "--yes").output == "Waiting messages cancelled: 2.\n"
     assert bot(folder, "clear", "--yes").output == "Waiting messages cancelled: 0.\n"
     assert "Waiting: 0" in bot(folder, "status").output
+
+
+def test_forget_asks_whoever_sits_at_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No or no answer: nothing happens. Without a terminal it wants --yes; then it says what still holds the person."""
+    with_store(folder, _some)
+    refused = bot(folder, "forget", "u1")
+    assert (refused.exit_code, "can't be undone" in refused.stderr, "--yes" in refused.stderr) == (2, True, True)
+    with monkeypatch.context() as terminal:
+        terminal.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+        for typed in ("n\n", "\n", ""):
+            asked = bot(folder, "forget", "u1", typed=typed)
+            assert (asked.exit_code, "Forget all that was said with them for ever" in asked.stderr) == (1, True)
+        assert bot(folder, "show", "u1").exit_code == 0
+        forgotten = bot(folder, "forget", "u1", typed="y\n")
+    assert (forgotten.exit_code, "bot backup" in forgotten.output, "schema-N" in forgotten.output) == (0, True, True)
+    assert bot(folder, "show", "u1").exit_code == 1
 
 
 def test_a_resume_that_skips_asks_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

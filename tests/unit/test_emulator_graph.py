@@ -198,3 +198,38 @@ async def test_each_code_comes_with_its_http_status(emu: Emulator, client: Clien
     assert (response.status, error["code"]) == (CATALOGUE[code][0], code)
     assert response.headers["Retry-After"] == "7"
     assert emu.sends() == []
+
+
+async def test_a_token_may_ask_about_itself(emu: Emulator, client: ClientSession) -> None:
+    """GET /debug_token: the app, when it ends (0: never), what it may; any other string is no token."""
+    status, told = await get(client, emu, f"debug_token?input_token={emu.settings.access_token}")
+    assert (status, told["data"]["app_id"], told["data"]["expires_at"]) == (200, emu.settings.app_id, 0)
+    assert told["data"]["scopes"][:2] == ["whatsapp_business_management", "whatsapp_business_messaging"]
+    emu.settings.token_days = 2
+    _, told = await get(client, emu, f"debug_token?input_token={emu.settings.access_token}")
+    assert told["data"]["expires_at"] - told["data"]["issued_at"] == 3 * 86_400
+    status, told = await get(client, emu, "debug_token?input_token=EAAnone")
+    assert (status, told["data"]["is_valid"], told["data"]["error"]["code"]) == (200, False, 190)
+    assert (await get(client, emu, "debug_token"))[0] == 400
+
+
+async def test_only_the_app_itself_is_told_where_its_webhooks_go(emu: Emulator, client: ClientSession) -> None:
+    """GET /{app_id}/subscriptions wants the token that id and secret make; one without fields has no such member."""
+    path = f"{emu.settings.app_id}/subscriptions"
+    status, told = await get(client, emu, path)
+    assert (status, told["error"]["code"]) == (400, 15)
+    headers = {"Authorization": f"Bearer {emu.settings.app_id}|{emu.settings.app_secret}"}
+
+    async def ask(url: str) -> Any:
+        async with client.get(f"{emu.graph_url}/v26.0/{url}", headers=headers) as response:
+            return await response.json()
+
+    assert await ask(path) == {"data": []}
+    emu.settings.callback_url = "https://bot.example.com/webhook"
+    [known] = (await ask(path))["data"]
+    assert (known["object"], known["active"]) == ("whatsapp_business_account", True)
+    assert known["callback_url"] == "https://bot.example.com/webhook"
+    assert known["fields"] == [{"name": "messages", "version": "v26.0"}]
+    emu.settings.webhook_fields = ()
+    assert "fields" not in (await ask(path))["data"][0]
+    assert (await ask("1/subscriptions"))["error"]["code"] == 100

@@ -228,7 +228,19 @@ def _row(command: str) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "users", "show u1", "failures", "retry 2", "pause u1", "resume u1", "clear u1 --yes", "reply u1 hi"],
+    [
+        "status",
+        "users",
+        "show u1",
+        "failures",
+        "retry 2",
+        "pause u1",
+        "resume u1",
+        "clear u1 --yes",
+        "reply u1 hi",
+        "export u1",
+        "forget u2 --yes",
+    ],
 )
 def test_the_documented_members_are_there(day: Path, command: str) -> None:
     """What a script may rely on."""

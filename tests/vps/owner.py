@@ -1,8 +1,7 @@
-"""What the owner of a VPS does in tests/vps/run.sh: fill in bot.toml and secrets, and restart under load."""
+"""What the owner of a VPS does in tests/vps/run.sh: tell `bot init` what it asks, and restart under load."""
 
 import asyncio
 import sys
-from pathlib import Path
 
 from bot.emulator import Emulator, Settings
 from tests.process.knocking import knock
@@ -12,21 +11,19 @@ CUSTOMERS = 6
 KNOWN = Settings()
 
 
-def configure(folder: Path) -> None:
-    """Write bot.toml and the credentials."""
-    (folder / "bot.toml").write_text(
-        f'[store]\nurl = "sqlite:////var/lib/bot/bot.db"\n[limits]\nanswers_per_user_per_hour = 0\n'
-        f'[whatsapp]\nphone_number_id = "{KNOWN.phone_number_id}"\nbase_url = "{EMULATOR}"\n'
-        f'[openai]\nbase_url = "{EMULATOR}/v1"\n'
-    )
-    secrets = {
+def settings() -> dict[str, str]:
+    """Return what `bot init` wants, and where the emulator stands in for the services."""
+    return {
+        "BOT_WHATSAPP__PHONE_NUMBER_ID": KNOWN.phone_number_id,
+        "BOT_WHATSAPP__WABA_ID": KNOWN.waba_id,
         "BOT_WHATSAPP__ACCESS_TOKEN": KNOWN.access_token,
         "BOT_WHATSAPP__APP_SECRET": KNOWN.app_secret,
-        "BOT_WHATSAPP__VERIFY_TOKEN": "verify",
+        "BOT_WHATSAPP__BASE_URL": EMULATOR,
         "OPENAI_API_KEY": KNOWN.api_key,
+        "BOT_OPENAI__BASE_URL": f"{EMULATOR}/v1",
+        "BOT_SERVER__PUBLIC_URL": "https://127.0.0.1:9",
+        "BOT_LIMITS__ANSWERS_PER_USER_PER_HOUR": "0",
     }
-    for name, value in secrets.items():
-        (folder / "credentials" / name).write_text(value)
 
 
 async def restarts(count: int, command: list[str]) -> int:
@@ -46,7 +43,7 @@ async def restarts(count: int, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "configure":
-        configure(Path(sys.argv[2]))
+    if sys.argv[1] == "settings":
+        print(*(f"{name}={value}" for name, value in settings().items()))
     else:
         sys.exit(bool(asyncio.run(restarts(int(sys.argv[2]), sys.argv[3:]))))

@@ -1,7 +1,7 @@
 #!/bin/bash
 # `make vps`: the one file and the units on Debian 12 and 13, as a new owner has them. As root, with debootstrap; minutes.
 # Roots without python: the program starts, checks and serves. Roots with systemd: it is process 1, and bot.service is
-# entered with all its restrictions, restarted under load, reloaded, killed, copied and put back.
+# installed by `bot init`, entered with all its restrictions, restarted under load, reloaded, killed, copied and put back.
 set -eu
 cd "$(dirname "$0")/../.."
 python=$PWD/.venv/bin/python program=$(echo "$PWD"/dist/bot-*-"$(uname -m)") roots=${ROOTS:-$PWD/build/vps}
@@ -24,20 +24,18 @@ for suite in bookworm trixie; do
     echo "== $suite $(cat "$bare/etc/debian_version"), nothing but the base system"
     cp "$program" "$bare/usr/local/bin/bot"
     env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root chroot "$bare" sh -euc '
-        ! command -v python3; bot --version; cd; timeout -s TERM 8 bot demo | sed -n 1,4p'
+        ! command -v python3; bot --version; HOME=$(mktemp -d); cd; timeout -s TERM 8 bot demo | sed -n 1,4p'
 
     echo "== $suite with systemd"
-    rm -rf "$booted"/var/lib/private/bot "$booted"/var/lib/bot "$booted"/etc/bot
-    mkdir -p "$booted/etc/bot/credentials"
-    cp "$program" "$booted/usr/local/bin/bot"
-    cp systemd/bot* "$booted/etc/systemd/system/"
-    "$python" -m tests.vps.owner configure "$booted/etc/bot"
-    chmod -R go= "$booted/etc/bot/credentials"
+    rm -rf "$booted"/var/lib/private/bot "$booted"/var/lib/bot "$booted"/etc/bot "$booted"/etc/systemd/system/bot* "$booted"/usr/local/bin/bot
+    cp "$program" "$booted/srv/bot"
     "$python" -m bot.emulator --port 9100 --webhook-url http://127.0.0.1:8080/webhook > /dev/null & emulator=$!
     setsid tests/vps/boot.sh "$booted" > "$booted.log" 2>&1 < /dev/null &
     trap 'kill $emulator; inside systemctl poweroff || true' EXIT
     until inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do sleep 0.5; done
-    inside sh -euc 'systemctl --version | head -1
+    # shellcheck disable=SC2046
+    inside env $("$python" -m tests.vps.owner settings) /srv/bot init --subscribe | sed '/^$/,$d'
+    inside sh -euc 'systemctl --version | head -1; systemctl daemon-reload
         systemctl enable --now bot.socket bot-admin.socket bot bot-backup.timer 2>/dev/null
         systemctl show bot -p StatusText; systemd-analyze security bot | tail -1'
     "$python" -m tests.vps.owner restarts 20 $(entering) systemctl restart bot

@@ -7,7 +7,7 @@ ahead, so that there is something to prune.
 `append@commit` is the moment before the COMMIT of a transaction that stores messages, `append@committed` the one after
 it, when nobody was told yet; `letter` is the mark before a letter's send, `posted` what came of it. What has no
 transaction is named by what happens: `answer.leaves`, `answer.wire` (the request was written, its answer not read),
-`answer.answered`.
+`answer.answered`. `migrate.tick` is 10,000 steps of SQLite further in a migration, or its end where it has fewer left.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 TRANSACTIONS = (
@@ -34,6 +35,8 @@ ELSEWHERE = (
     "drain.begins", "drain.ended", "close.begins", "close.ended",
 )  # fmt: skip
 POINTS = (*AT_COMMIT, *AT_SENDS, *ELSEWHERE)
+OF_AN_OLDER_FILE = ("copy.step", "copy.sync", "migrate.tick")  # where one is renewed: test_upgrade.py
+TICK = 10_000
 APOLOGY, NOTICE = "sorry: error", "sorry: unreadable"  # replies.error and replies.unsupported of a daemon under test
 LETTER = "letter "  # so begins what the owner writes
 
@@ -45,7 +48,7 @@ class Points:
     """Count what is reached, and die at the one that was asked for."""
 
     def __init__(self, wanted: str, hit: int) -> None:
-        assert wanted in POINTS, f"no point {wanted!r}"
+        assert wanted in (*POINTS, *OF_AN_OLDER_FILE), f"no point {wanted!r}"
         self._wanted, self._left = wanted, hit
 
     def reach(self, name: str) -> None:
@@ -62,7 +65,7 @@ class Points:
 
         from bot.model import handler
         from bot.scheduler import Scheduler
-        from bot.store import claims, inbox, letters, operators, outbox, replies, statuses, users
+        from bot.store import claims, inbox, letters, operators, outbox, replies, retention, statuses, users
         from bot.store.store import Store
         from bot.whatsapp.client import GraphClient
 
@@ -80,7 +83,7 @@ class Points:
         self._in_transaction(letters, "settle", lambda *_: ["posted"])
         self._in_transaction(statuses, "record_sent", lambda db, receipts, *_: ["receipt"] if receipts else [])
         self._in_transaction(outbox, "settle", lambda *_: ["settle"])
-        self._in_transaction(outbox, "prune", lambda *_: ["prune"], only=bool)
+        self._in_transaction(retention, "prune", lambda *_: ["prune"], only=lambda pruned: pruned.messages)
         self._in_transaction(users, "_join", lambda *_: ["merge"])
         self._around(Store, "listening", "", "listening")
         self._around(Store, "close", "close.begins", "close.ended")
@@ -160,20 +163,30 @@ class Points:
         response.start = begin
 
     def _in_migrations(self) -> None:
-        from bot.store import migrate
+        from bot.store import copies, migrate
 
-        apply: _Work = migrate._apply
+        apply, back_up, sync = migrate._apply, migrate.back_up, copies._sync
 
         def traced(connection: sqlite3.Connection, *arguments: Any) -> None:
             def statement(sql: str) -> None:
                 self.reach("migrate.commit" if sql.startswith("COMMIT") else "migrate.statement")
+                if self._wanted == "migrate.tick" and sql.startswith("PRAGMA user_version"):
+                    self._left = 1
+                    self.reach("migrate.tick")
 
             connection.set_trace_callback(statement)
+            connection.set_progress_handler(lambda: self.reach("migrate.tick"), TICK)
             apply(connection, *arguments)
+            connection.set_progress_handler(None, 0)
             connection.set_trace_callback(None)
             self.reach("migrate.ended")
 
-        migrate._apply = traced
+        def synced(place: Path) -> None:
+            self.reach("copy.sync")
+            sync(place)
+
+        migrate._apply, copies._sync = traced, synced
+        migrate.back_up = lambda path, copy: back_up(path, copy, lambda _: self.reach("copy.step"))
 
 
 def install() -> None:

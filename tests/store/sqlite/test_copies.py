@@ -80,7 +80,7 @@ def test_a_place_that_cannot_be_written_is_said(path: Path, tmp_path: Path, targ
 async def test_a_file_of_any_version_is_renewed_and_goes_on(
     path: Path, open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
-    """What waits in it is answered; before it is renewed it is copied, once."""
+    """What waits in it is answered; before it is renewed it is copied, once, and what killed starts copied goes."""
     known = migrate.known_migrations()
     monkeypatch.setattr(migrate, "known_migrations", lambda: known[:version])
     migrate.migrate(path, START)
@@ -95,12 +95,16 @@ async def test_a_file_of_any_version_is_renewed_and_goes_on(
             [("one", "2026-11-24T09:59:00.000Z"), ("two", "2026-11-24T09:59:00.000Z")],
         )
     monkeypatch.setattr(migrate, "known_migrations", lambda: known)
+    left = [path.with_name(f"{path.name}.schema-1.{name}") for name in ("7.bot-part", "8.bot-part-journal")]
+    for file in left:
+        file.touch()
     for _ in range(2):
         migrate.migrate(path, START)
     check_sums(path)
     copy = path.with_name(f"{path.name}.schema-{version}")
     assert copy.exists() == (version < known[-1].version)
     if copy.exists():
+        assert not any(file.exists() for file in left)
         assert rows(copy, "PRAGMA user_version") == [(version,)]
         assert rows(copy, "SELECT count(*) FROM outbox") == [(2,)]
     assert await (await open_desk()).serve_all() == ["one", "two"]

@@ -71,12 +71,19 @@ class SqliteMachine(QueueMachine):
             assert set(self.ask("SELECT id, leased_at FROM outbox WHERE state = 'leased'")) == known
 
     def forget(self) -> None:
-        """See what is gone: nothing that wasn't decided."""
+        """See what is gone: nothing that wasn't decided, and nobody of whom something is left."""
         there = {wamid for (wamid,) in self.ask("SELECT wamid FROM outbox")}
         gone = [m for m in self.expected.said if m.name not in there]
         assert {m.state for m in gone} <= {"done", "failed", "cancelled", "ignored"}
         for m in gone:
             self.expected.said.remove(m)
+        known = {id_ for (id_,) in self.ask("SELECT id FROM user_ids")}
+        left = {who for who in self.expected.people if who.paused or self.expected.joining(who)}
+        left |= {each.who for each in (*self.expected.said, *(one for one in self.expected.letters if one.waits))}
+        for id_ in self.expected.ids.keys() - known:
+            assert self.expected.ids[id_] not in left
+            who = self.expected.ids.pop(id_)
+            self.expected.people = [one for one in self.expected.people if one is not who]
 
     # -- by hand
 

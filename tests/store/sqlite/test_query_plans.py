@@ -20,11 +20,12 @@ HARMLESS = re.compile(
     r"SCAN \w+ USING (COVERING )?INDEX (outbox_one_lease|outbox_failed|outbox_failed_at|outbox_failed_user"
     r"|outbox_causes|users_merging|replies_undecided|replies_causes|replies_human|replies_letters|users_depth)\b"
 )
+COMMENT = re.compile(r"\A(?:--.*\n)+(?=DELETE|UPDATE)")
 TABLES = re.compile(r"SCAN (outbox|users|replies|attempts|user_ids|[a-z])\b")
 WHOLE_LINE = (
     "UPDATE outbox SET state = 'cancelled'",  # clear, and skip: everybody's, which is what was asked for
     "SELECT count(DISTINCT user_id) FROM outbox",
-    "SELECT id, sent_at, received_at, finished_at FROM outbox ORDER BY id",  # left at the first that is too young
+    "DELETE FROM attempts WHERE id IN",  # the oldest few
     "SELECT signs.*",  # the last attempts and the last message; test_scale counts their steps
 )
 
@@ -111,14 +112,14 @@ async def everything(desk: Desk) -> None:
         desk.tick(60)
     await insights.figures()
     desk.tick(40 * 86_400)
-    await desk.store.prune(30, 100)
+    await desk.prune(30)
 
 
 async def statements(desk: Desk) -> list[str]:
     """Return every statement that they ran, with its values in place; what triggers run is told as a comment."""
     seen: dict[str, None] = {}
     for connection in (desk.store._db._writer, desk.store._db._reader, desk.store._db._looker):
-        await connection.set_trace_callback(lambda text: seen.setdefault(text.strip()))
+        await connection.set_trace_callback(lambda text: seen.setdefault(COMMENT.sub("", text.strip())))
     await everything(desk)
     return [text for text in seen if re.match("SELECT|UPDATE|DELETE|INSERT|WITH", text)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.config import OpenAI
+from bot.config.settings import Store as Keep
 from bot.domain import Answer, Batch, Done, Identity, IdentityChange, Lease, Operator, Receipt, Released, Retry, Status
 from bot.store.replies import Permit, Plan
 from bot.store.store import Store
@@ -164,8 +165,8 @@ VERBS: dict[str, tuple[Step, Step]] = {
     ),
     "link": (nothing, lambda at: at.desk.arrive(message(Identity(phone(at.last), "MX.new"), "new"))),
     "listening": (nothing, lambda at: at.store.listening()),
-    "prune nothing": (nothing, lambda at: at.store.prune(30, 500)),
-    "prune": (nothing, lambda at: at.store.prune(0, 100)),
+    "prune nothing": (nothing, lambda at: at.store.prune(Keep(), 0, 10)),
+    "prune": (nothing, lambda at: at.store.prune(Keep.model_construct(keep_days=0), 0, 10)),
     "standing": (nothing, lambda at: at.store.standing(3, 20, 24_000)),
     "retry": (nothing, lambda at: at.store.retry([1, 21], who=OPERATORS)),
     "pause": (nothing, lambda at: at.store.pause(2, who=OPERATORS)),
