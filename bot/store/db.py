@@ -143,7 +143,7 @@ class Database:
                 (row,) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
                 if row[:2] != (1, -1):
                     return not row[0]
-                await asyncio.sleep(0.1)  # another's checkpoint: a daemon's next commit begins one, SQLite waits for none
+                await asyncio.sleep(0.1)  # another's checkpoint, which SQLite doesn't wait for: a daemon began it
         return False
 
     async def close(self) -> None:
