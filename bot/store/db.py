@@ -139,7 +139,11 @@ class Database:
             # A file may be larger than memory. Whoever reads for long isn't waited for while others can't write.
             patient = "PRAGMA temp_store = FILE; PRAGMA busy_timeout = 5000; VACUUM; PRAGMA busy_timeout = 250"
             await self._writer.executescript(patient)
-            return not next(iter(await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")))[0]
+            for _ in range(100):
+                (row,) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                if row[:2] != (1, -1):
+                    return not row[0]
+                await asyncio.sleep(0.1)  # another's checkpoint, which SQLite doesn't wait for: a daemon began it
         return False
 
     async def close(self) -> None:
@@ -159,8 +163,7 @@ class _Lane:
         self._begin, self._halve_after = ("BEGIN IMMEDIATE", IDLE_SECONDS) if verb == "write" else ("BEGIN", math.inf)
         self._files = open_files(path)
         self._jobs: deque[Job] = deque()
-        self._wake = asyncio.Event()
-        self._closes_at = math.inf
+        self._wake, self._closes_at = asyncio.Event(), math.inf
         self._task = asyncio.create_task(self._loop(), name=f"store-{verb}")
         self.ran: Ran | None = None
         self.closing = False
@@ -240,13 +243,10 @@ class _Lane:
         if isinstance(trouble, Broken):
             _set(self._broken, True, str(trouble))
 
-    def _tell(self, trouble: str | None) -> None:
-        if trouble != self.trouble and not self._broken.done():
-            self.trouble = trouble
-            if trouble:
-                log.error(f"store can't {self._verb}", reason=trouble)
-            else:
-                log.info(f"store {self._verb}s again")
+    def _tell(self, why: str | None) -> None:
+        if why != self.trouble and not self._broken.done():
+            self.trouble = why
+            log.error(f"store can't {self._verb}", reason=why) if why else log.info(f"store {self._verb}s again")
 
 
 def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:

@@ -150,6 +150,6 @@ def _when(change: IdentityChange) -> datetime:
 
 
 def _known(db: sqlite3.Connection, messages: Sequence[Inbound]) -> set[tuple[str, str]]:
-    """Return number and wamid of those that are stored already, or were and are forgotten with their person."""
-    asked = json.dumps([(message.phone_number_id, message.wamid, digest(message.wamid)) for message in messages])
+    """Return number and wamid of those that are stored, or that are or speak of what went with who was forgotten."""
+    asked = json.dumps([(m.phone_number_id, m.wamid, digest(m.wamid), digest(m.target or "")) for m in messages])
     return {(number, wamid) for number, wamid in select(db, "value ->> 0, value ->> 1", SQL["known"], (asked,))}

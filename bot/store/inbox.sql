@@ -4,7 +4,7 @@ outbox (phone_number_id, wamid, user_id, type, body, payload, state, error, targ
 
 -- name: known
 json_each(?) WHERE EXISTS (SELECT 1 FROM outbox o WHERE o.phone_number_id = value ->> 0 AND o.wamid = value ->> 1)
-                OR EXISTS (SELECT 1 FROM forgotten WHERE told = value ->> 2)
+                OR EXISTS (SELECT 1 FROM forgotten WHERE told IN (value ->> 2, value ->> 3))
 
 -- name: echo
 INSERT INTO replies (user_id, part, kind, type, body, state, wamid, planned_at, sent_at)

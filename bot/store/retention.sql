@@ -58,19 +58,21 @@ DELETE FROM user_ids
  WHERE user_id > :after AND user_id <= :upto AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = user_id)
 
 -- name: attempts
--- The oldest of what only ever grows at its end.
+-- The oldest of what only ever grows at its end, whatever stands before it with a time that is yet to come.
 DELETE FROM attempts WHERE id IN (
-  SELECT id FROM (SELECT id, at FROM attempts ORDER BY id LIMIT :most) WHERE at < :attempts_before)
+  SELECT id FROM (SELECT id, at FROM attempts WHERE at < :tomorrow ORDER BY id LIMIT :most) WHERE at < :attempts_before)
 
 -- name: audit
-DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT :most) WHERE at < :audit_before)
+DELETE FROM audit WHERE id IN (
+  SELECT id FROM (SELECT id, at FROM audit WHERE at < :tomorrow ORDER BY id LIMIT :most) WHERE at < :audit_before)
 
 -- name: usage
 DELETE FROM usage WHERE day < substr(:audit_before, 1, 10)
 
 -- name: warnings
 DELETE FROM warnings WHERE id IN (
-  SELECT id FROM (SELECT id, received_at FROM warnings ORDER BY id LIMIT :most) WHERE received_at < :keep_before)
+  SELECT id FROM (SELECT id, received_at FROM warnings WHERE received_at < :tomorrow ORDER BY id LIMIT :most)
+   WHERE received_at < :keep_before)
 
 -- name: notices
 DELETE FROM identity_changes WHERE told_at < :keep_before

@@ -1,7 +1,9 @@
 """A person who is forgotten: nothing is left, what comes again is no news, who writes anew is new. And the export."""
 
+import asyncio
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,16 @@ async def test_what_whatsapp_delivers_again_is_no_news(desk: Desk, path: Path) -
     assert await desk.depth() == 0
 
 
+async def test_an_edit_of_what_was_forgotten_brings_nobody_back(desk: Desk, path: Path) -> None:
+    """Nor does a revoke, heard of for the first time: who asks to be forgotten may delete it over there, too."""
+    await desk.say(ANA, "SECRET one")
+    await desk.serve_all()
+    await forget(desk)
+    appended = await desk.arrive(edit(ANA, "SECRET one", "SECRET edited", 5), revoke(ANA, "SECRET one", 6))
+    assert (appended.new, appended.known) == (0, 2)
+    assert {table: rows(path, f"SELECT * FROM {table}") for table in TABLES} == {table: [] for table in TABLES}
+
+
 async def test_who_writes_anew_is_somebody_new(desk: Desk) -> None:
     """Another number of ours, no history, no pause; beside a message that comes again in the same webhook."""
     await desk.say(ANA, "before")
@@ -232,6 +244,24 @@ async def test_a_file_in_use_says_that_pieces_may_be_left(desk: Desk, path: Path
         reader.executescript("BEGIN; SELECT * FROM users;")
         assert await desk.store.forget(await desk.id_of(ANA + "9"), who=WHO) == (5, False)
     assert rows(path, "SELECT count(*) FROM users") == [(0,)]
+
+
+async def test_a_checkpoint_of_anothers_is_waited_for(desk: Desk, path: Path) -> None:
+    """A daemon's first commit after the VACUUM begins one: SQLite itself gives up at once, whatever its patience."""
+    await talk(desk)
+    hold = f"""
+import fcntl, sys, time
+shm = open({f"{path}-shm"!r}, "r+b")
+fcntl.lockf(shm, fcntl.LOCK_EX, 1, 121)  # WAL_CKPT_LOCK
+print("held", flush=True)
+time.sleep(1.5)
+"""
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", hold, stdout=asyncio.subprocess.PIPE)
+    assert other.stdout is not None
+    assert await other.stdout.readline() == b"held\n"
+    assert await forget(desk, f"{ANA}9") == 5
+    assert await other.wait() == 0
+    assert path.with_name("bot.db-wal").stat().st_size == 0
 
 
 # -- the export

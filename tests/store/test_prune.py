@@ -12,6 +12,7 @@ from bot.domain import Batch, Failed, Identity, IdentityChange, Operator, Releas
 from bot.errors import NotFound
 from bot.store.failures import Failing
 from tests.store.desk import Desk, at, message, revoke, words
+from tests.store.sqlite.terminal import by_hand, rows
 
 ANA, BEN = "5215550001", "5215550002"
 DAY = 86_400
@@ -211,3 +212,22 @@ async def test_a_person_stays_who(desk: Desk, path: Path, who: str) -> None:
         await desk.prune()
     left = [(ANA,), (BEN,)] if "become" in who else [(ANA,)]
     assert await desk.rows("SELECT id FROM user_ids") == left
+
+
+async def test_times_yet_to_come_hold_up_nothing_behind_them(desk: Desk, path: Path) -> None:
+    """A clock that was ahead wrote the oldest rows of what is walked from its beginning: a step's worth, and more."""
+    for day in ("2099-01-01", "2020-01-01"):
+        for n in range(7):
+            by_hand(path, f"INSERT INTO audit (at, who, action) VALUES ('{day}T00:00:00.000Z', 'cli', 'pause')")
+            by_hand(
+                path,
+                f"INSERT INTO attempts (outbox_id, at, stage, outcome) VALUES (0, '{day}T00:00:00.000Z', 'turn', 'x')",
+            )
+            by_hand(
+                path,
+                f"""INSERT INTO warnings (at, kind, text, grave, received_at)
+                    VALUES ('{day}T00:00:00.000Z', 'kind', '{n}', 0, '{day}T00:00:00.000Z')""",
+            )
+    await desk.prune(30, attempts_days=30, audit_days=30)
+    for table, column in ("audit", "at"), ("attempts", "at"), ("warnings", "received_at"):
+        assert rows(path, f"SELECT substr({column}, 1, 4), count(*) FROM {table} GROUP BY 1") == [("2099", 7)]
