@@ -117,7 +117,7 @@ def doctor(path: Path, *, offline: bool) -> None:
     \b
     A line each: ok, WRONG (then the exit code is 1), or -- for what can't be told. Nothing is changed.
     """
-    config = load(path, to_run=not offline)
+    config = load(path)
     from bot.doctor import examine
 
     logs.configure(level="critical")

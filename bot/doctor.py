@@ -12,6 +12,7 @@ from bot import __version__
 from bot.check import Finding, check_online, told
 from bot.clock import Clock, readable
 from bot.config import Config
+from bot.config.loading import missing_to_run
 from bot.errors import StartError, StoreError
 from bot.store.store import Store
 from bot.store.turns import Budget
@@ -38,7 +39,8 @@ async def examine(config: Config, path: Path, *, offline: bool) -> list[Finding]
         found += [told(row["topic"], row["how"], **json.loads(readable(row["known"]))) for row in rows]
     except (StartError, StoreError, OSError) as error:  # OSError: a file that is being taken away
         found.append(Finding(False, f"{error}."))
-    return found if offline else [*found, *await check_online(config)]
+    lacking = [Finding(False, f"{lack}.") for lack in missing_to_run(config)]
+    return found if offline else [*found, *(lacking or await check_online(config))]
 
 
 def _mends(path: Path, database: Path) -> Iterator[str]:

@@ -167,7 +167,9 @@ def _nearest(name: str, known: Collection[str]) -> str:
 
 def _how_to_set(key: str, variable: str | None = None) -> str:
     if key in SECRETS:
-        return f"set {' or '.join(SECRETS[key])} in the environment, or as a systemd credential of that name"
+        return (
+            f"set {' or '.join(SECRETS[key])} in the environment, or in a file of that name in $CREDENTIALS_DIRECTORY"
+        )
     example = (FIELDS[key].examples or [FIELDS[key].default])[0]
     written = json.dumps(example, ensure_ascii=False)
     if variable:

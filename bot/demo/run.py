@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,10 +98,16 @@ async def _demo(real_model: bool) -> AsyncIterator[Emulator]:
             f"\n  Chat as a customer   http://127.0.0.1:{ports['chat']}/\n"
             f"  Status page          {daemon.admin_url}/\n"
             f"  Queue as JSON        {daemon.admin_url}/queue-stats\n"
-            f"  In a terminal        bot status --config {folder / 'bot.toml'}\n\n"
+            f"  In a terminal        {_program()} status --config {folder / 'bot.toml'}\n\n"
             f"  The queue is in {config.store.path}: it survives a restart. Ctrl-C stops.\n"
         )
         yield emulator
+
+
+def _program() -> str:
+    """Return how this program is called from here: `bot` where that is what a terminal finds by this name."""
+    here = Path(sys.argv[0])
+    return "bot" if shutil.which("bot") or not here.is_file() else str(here)
 
 
 def _configure(emulator: Emulator, real_model: bool, folder: Path, ports: Mapping[str, int]) -> Config:

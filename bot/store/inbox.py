@@ -123,10 +123,7 @@ class _Arrival:
         if not self._rows:
             return
         insert(self._db, SQL["outbox"], self._rows)
-        self._db.execute(
-            """UPDATE users SET last_message_at = value ->> 1 FROM json_each(?) WHERE users.id = value ->> 0""",
-            (json.dumps(list(self._newest.items())),),
-        )
+        self._db.execute(SQL["newest"], (json.dumps(list(self._newest.items())),))
         edits.apply(self._db, [(row[0], row[8] or row[1]) for row in self._rows], self._now)
         self._rows.clear()
         self._newest.clear()

@@ -14,3 +14,6 @@ SELECT ?, 1, 'human', ?, ?, 'sent', ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM repl
 INSERT OR IGNORE INTO warnings (kind, text, grave, at, received_at) SELECT ?1, ?2, ?3, ?4, ?5
  WHERE NOT EXISTS (SELECT 1 FROM warnings
                     WHERE kind = ?1 AND text = ?2 AND abs(julianday(at) - julianday(?4)) < ?6)
+
+-- name: newest
+UPDATE users SET last_message_at = value ->> 1 FROM json_each(?) WHERE users.id = value ->> 0

@@ -47,9 +47,8 @@ SELECT 'integrity', iif(integrity_check = 'ok', 'sound', 'damaged'),
        json_object('found', replace(integrity_check, char(10), ' '), 'schema', user_version, 'sqlite', sqlite_version())
   FROM pragma_integrity_check(1), pragma_user_version
 UNION ALL
-SELECT 'copies', iif(unixepoch(:now) - :copied < 172800, 'fresh', 'old'),
+SELECT 'copies', iif(:copied IS NULL, 'none', iif(unixepoch(:now) - :copied < 172800, 'fresh', 'old')),
        json_object('hours', cast((unixepoch(:now) - :copied) / 3600 AS INTEGER))
- WHERE :copied IS NOT NULL
 UNION ALL
 SELECT 'daemon', iif(:running, 'runs', 'stopped'), json_object('since', coalesce(', and could last take webhooks at ' || listening_at, ''))
   FROM control

@@ -40,9 +40,7 @@ def settle(
         case Done(receipt=Receipt() as receipt):
             statuses.record_sent(db, [receipt], stamp(now), overtaken)
         case Failed(error=error):
-            db.execute(
-                f"UPDATE replies SET state = 'failed', error = ? WHERE id = ? AND {_WAITING}", (error, letter.part.id)
-            )
+            db.execute(SQL["failed"], (error, letter.part.id))
         case InDoubt(until=until) | Released(until=datetime() as until):
             db.execute("UPDATE replies SET not_before_at = ? WHERE id = ?", (stamp(until), letter.part.id))
     if isinstance(outcome, Released) and outcome.refused_by:

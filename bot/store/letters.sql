@@ -17,3 +17,6 @@ SELECT min(not_before_at) FROM replies INDEXED BY replies_letters WHERE {waiting
 SELECT probe_at > :now
        OR EXISTS (SELECT 1 FROM replies WHERE {waiting} AND sending_at BETWEEN max(probe_at, :tried) AND :now)
   FROM circuits WHERE service = 'graph' AND state = 'open'
+
+-- name: failed
+UPDATE replies SET state = 'failed', error = ? WHERE id = ? AND {waiting}

@@ -9,6 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from bot.clock import stamp
 from bot.domain import Operator
@@ -22,16 +23,8 @@ CLOSED = "WhatsApp lets nothing be sent 24 hours after the person's last message
 TAKEN = "another reply has this key already: give each one of its own (on the page: load it again)"
 FORGET = SQL["hashed"], SQL["nobodys"], SQL["heard"], SQL["told"], SQL["notices"], SQL["known_as"], SQL["themselves"]
 MOST_AT_ONCE = 1000  # SQLite keeps in memory what one statement may have to take back
-SKIPPED = {  # why a message is not put back, by its state
-    "done": "was answered meanwhile",
-    "pending": "was pending already",
-    "leased": "was being answered",
-    "cancelled": "was cancelled",
-    "ignored": "was ignored, as it always is",
-    "failed": "was too old: WhatsApp lets nothing be sent after 24 hours",
-    "unknown": "was not found",
-    "undelivered": "was answered, though that couldn't be delivered",
-}
+# Why a message is not put back, by its state.
+SKIPPED: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 
 
 def retry(
@@ -74,9 +67,7 @@ def pause(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Opera
     if user_id is None:
         paused = db.execute("UPDATE control SET paused_at = :now WHERE paused_at IS NULL", values)
     else:
-        paused = db.execute(
-            "UPDATE users SET paused_at = :now, paused_by = :who WHERE id = :user AND paused_at IS NULL", values
-        )
+        paused = db.execute(SQL["pause"], values)
     if paused.rowcount:
         _audit(db, now, who, "pause", user_id, None)
     return users
@@ -92,10 +83,7 @@ def resume(db: sqlite3.Connection, user_id: int | None, now: datetime, who: Oper
     if user_id is None:
         resumed = db.execute("UPDATE control SET paused_at = NULL WHERE paused_at IS NOT NULL")
     else:
-        resumed = db.execute(
-            "UPDATE users SET paused_at = NULL, resumed_at = ? WHERE id = ? AND paused_at IS NOT NULL",
-            (stamp(now), user_id),
-        )
+        resumed = db.execute(SQL["resume"], (stamp(now), user_id))
     if resumed.rowcount:
         if skip:
             _, skipped = _cancel(db, user_id, "skipped", now, paused_too=user_id is not None)
@@ -197,7 +185,4 @@ def _concerned(db: sqlite3.Connection, user_id: int | None) -> int:
 def _audit(
     db: sqlite3.Connection, now: datetime, who: Operator, action: str, user_id: int | None, messages: int | None
 ) -> None:
-    db.execute(
-        "INSERT INTO audit (at, who, address, action, user_id, messages) VALUES (?, ?, ?, ?, ?, ?)",
-        (stamp(now), who.name, who.address, action, user_id, messages),
-    )
+    db.execute(SQL["audit"], (stamp(now), who.name, who.address, action, user_id, messages))

@@ -1,3 +1,12 @@
+-- name: pause
+UPDATE users SET paused_at = :now, paused_by = :who WHERE id = :user AND paused_at IS NULL
+
+-- name: resume
+UPDATE users SET paused_at = NULL, resumed_at = ? WHERE id = ? AND paused_at IS NOT NULL
+
+-- name: audit
+INSERT INTO audit (at, who, address, action, user_id, messages) VALUES (?, ?, ?, ?, ?, ?)
+
 -- name: states
 SELECT o.id, CASE WHEN (SELECT f.retry_until FROM failing f WHERE f.id = o.id) > :now THEN 'retryable'
                   WHEN o.state = 'done' AND EXISTS (SELECT 1 FROM failing f WHERE f.id = o.id) THEN 'undelivered'

@@ -56,10 +56,7 @@ def _settle_undone(db: sqlite3.Connection, lease: Lease, outcome: Undone, now: d
         return
     edits.apply_to(db, [lead], stamp(now))
     if isinstance(outcome, Released) and outcome.pause:
-        db.execute(
-            "UPDATE users SET paused_at = ?, paused_by = ? WHERE id = (SELECT user_id FROM outbox WHERE id = ?)",
-            (stamp(now), outcome.error, lead),
-        )
+        db.execute(SQL["pause"], (stamp(now), outcome.error, lead))
     if isinstance(outcome, Released) and outcome.refused_by:
         circuits.open_(db, outcome, now, probe=bool(lease.probes))
     if isinstance(outcome, Retry | InDoubt) and outcome.service:

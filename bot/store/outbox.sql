@@ -16,3 +16,6 @@ UPDATE outbox AS o SET state = 'pending', leased_at = NULL, not_before_at = ?, a
                         WHERE r.outbox_id = o.id AND r.kind <> 'answer' AND {IN_PLAN}),
                error, coalesce(?, error))
 WHERE id = ? AND state = 'leased' AND leased_at = ?
+
+-- name: pause
+UPDATE users SET paused_at = ?, paused_by = ? WHERE id = (SELECT user_id FROM outbox WHERE id = ?)

@@ -48,9 +48,7 @@ class Budget:
 
     def cost(self, db: sqlite3.Connection, now: datetime) -> float:
         """Return what the model cost today so far."""
-        row = db.execute(
-            "SELECT input_tokens, output_tokens FROM usage WHERE day = ?", (f"{now:%Y-%m-%d}",)
-        ).fetchone() or (0, 0)
+        row = db.execute(SQL["used"], (f"{now:%Y-%m-%d}",)).fetchone() or (0, 0)
         return float(row[0] * self.input_price + row[1] * self.output_price) / 1_000_000
 
 

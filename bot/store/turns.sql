@@ -17,3 +17,6 @@ SELECT lead.id, u.noticed_at, u.limited_at,
          WHERE user_id = u.id AND kind = 'answer' AND part = 1 AND planned_at > max(:day, coalesce(u.resumed_at, ''))),
        {{spoken}}
   FROM json_each(:leads) CROSS JOIN outbox lead ON lead.id = value CROSS JOIN users u ON u.id = lead.user_id
+
+-- name: used
+SELECT input_tokens, output_tokens FROM usage WHERE day = ?

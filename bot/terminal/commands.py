@@ -214,10 +214,14 @@ def forget(config: Config, *, user: str, yes: bool, as_json: bool) -> None:
 
 @_command
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--keep", type=click.IntRange(1, 10_000), help="So many bot-DATE.db stay in its folder: the newest.")
+@click.option(
+    "--keep", type=click.IntRange(1, 10_000), help="So many bot-DATE.db stay in the folder TARGET: the newest."
+)
 def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> None:
     """Copy the database to TARGET, or into a folder as bot-DATE.db. With the daemon up or down; the copy is checked."""
     check_file(config.store.path)
+    if keep and not target.is_dir():
+        raise click.UsageError(f"--keep wants a folder that is there: mkdir -m 700 {target}")
     copy = target / f"bot-{stamp(Clock().now()).replace(':', '')}.db" if target.is_dir() else target
     with click.progressbar(length=100, label="Copying", file=sys.stderr) as bar:
         back_up(config.store.path, copy, lambda share: bar.update(round(share * 100) - bar.pos))

@@ -73,8 +73,9 @@ def person_lines(found: dict[str, Any], *, running: bool) -> list[str]:
     for line in found["conversation"]:
         who, state = f"> {line['kind']}:", line["delivery"] or line["state"]
         told = [WORDS["ticks"].get(state, state), _safe(line["error"])]
+        told += [f"to message {line['message_id']}"] * bool(line["message_id"])
         if line["direction"] == "in":
-            who, told = "<", [f"message {line['message_id']}", state, *told[1:]]
+            who, told = "<", [f"message {line['message_id']}", state, told[1]]
         body = _safe(line["body"] or line["type"], LONGEST_SAID)
         lines.append(f"{readable(line['at'])}  {who} {body}  [{_painted(', '.join(filter(None, told)), state)}]")
         for attempt in line.get("attempts") or ():

@@ -35,6 +35,8 @@ async def test_copies_beside_a_daemon_are_whole_private_and_as_many_as_are_kept(
     """Messages come all the time and are answered; the newest two copies stay."""
     await bot.start()
     folder = bot.folder / "copies"
+    refused = await bot.command("backup", str(folder), "--keep", "2")
+    assert (refused.code, f"mkdir -m 700 {folder}" in refused.err, folder.exists()) == (2, True, False)
     folder.mkdir()
     held = []
     for n in range(4):

@@ -132,7 +132,7 @@ def test_show_tells_what_waits_and_how_each_message_was_tried(day: Path) -> None
     assert said == [
         "TIME  < hola  [message 1, leased]",
         "    TIME  model, answered, 850 ms, 12 tokens in, 3 tokens out",
-        "TIME  > answer: ¡Hola!  [planned]",
+        "TIME  > answer: ¡Hola!  [planned, to message 1]",
         "TIME  < ¿y mañana?  [message 3, pending]",
     ]
     failed = bot(day, "show", BEA).output
@@ -144,7 +144,15 @@ def test_ticks_have_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """WhatsApp's own, and what they mean; a delivery that failed is red and says why."""
     user = {"user_id": "u1", "phone": ANA, "bsuid": "MX.ana", "name": None, "depth": 0, "state": "idle", "failed": 0}
     user |= {"oldest_age_seconds": None, "paused_by": None}
-    line = {"direction": "out", "kind": "answer", "body": "hi", "type": "text", "state": "sent", "at": None}
+    line = {
+        "direction": "out",
+        "kind": "answer",
+        "body": "hi",
+        "type": "text",
+        "state": "sent",
+        "at": None,
+        "message_id": None,
+    }
     said = [line | {"delivery": delivery, "error": None} for delivery in (None, "delivered", "read")]
     said.append(line | {"delivery": "failed", "error": "131047: too late"})
     lines = report.person_lines({"user": user, "queue": [], "conversation": said, "failures": []}, running=True)
