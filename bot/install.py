@@ -80,7 +80,7 @@ def settle(folder: Path) -> Config:
 def fill_in(text: str, keys: dict[str, object]) -> str:
     """Set keys ("store.url") in the text of bot.toml; its comments stay."""
     for key, value in keys.items():  # JSON's texts, numbers, booleans and lists are TOML's, too
-        written = json.dumps(value, ensure_ascii=False).replace("\\", r"\\")
+        written = json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f").replace("\\", r"\\")
         text = re.sub(r"(?ms)(^\[" + key.replace(".", r"\].*?^") + VALUE, rf"\g<1>{written}", text)
     return text
 

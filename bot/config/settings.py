@@ -37,7 +37,7 @@ def _network(text: str) -> str:
     return text
 
 
-_REST = r"[^\s/?#@]+(?:/[^\s?#@]*?)??"  # of an address: host, port, path
+_REST = r"(?!\.|[^/]*\.\.|[^/]*[^/.:]{64})[^\s/?#@]+(?:/[^\s?#@]*?)??"  # of an address: host as DNS has it, port, path
 _http = _shape(f"(https?://{_REST})/*", "must be an address that starts with https:// or http://, without user and ?")
 _https = _shape(
     f"(?:(https://{_REST})(?:/webhook)?/*)?", "must be empty or start with https:// (Meta wants it), without user and ?"

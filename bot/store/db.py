@@ -171,12 +171,12 @@ class _Lane:
 
     def add(self, bulk: Bulk[A, T], argument: A, give_up_seconds: float) -> asyncio.Future[T]:
         """Hand a call over."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self.closing or self._broken.done():
-            done.set_exception(StoreUnavailable(self.trouble or "the store is closing"))
+            why = "the store is closing" if self.closing else self._broken.result()
+            done.set_exception(StoreUnavailable(self.trouble or why))
             return done
-        self._jobs.append(Job(bulk, argument, done, loop.time() + give_up_seconds))
+        self._jobs.append(Job(bulk, argument, done, done.get_loop().time() + give_up_seconds))
         self._wake.set()
         return done
 

@@ -178,12 +178,13 @@ async def test_a_damaged_file_is_told_and_where_help_is(folder: Path) -> None:
     async with a_store(folder):
         pass
     with by_hand(folder) as db:
-        page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'users'").fetchone()[0]
-    with (folder / "bot.db").open("r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\xff" * 100)
-    assert "damaged" in (said := await wrong(folder))
-    assert "the end of docs/sqlite.md says what to do" in said
+        pages = dict(db.execute("SELECT name, rootpage FROM sqlite_schema WHERE name IN ('users', 'control')"))
+    for table in ("users", "control"):  # without the second no query of its answers, either
+        with (folder / "bot.db").open("r+b") as file:
+            file.seek((pages[table] - 1) * 4096)
+            file.write(b"\xff" * 100)
+        assert "damaged" in (said := await wrong(folder))
+        assert "the end of docs/sqlite.md says what to do" in said
     (folder / "bot.db").write_bytes(b"no database at all" * 1000)
     assert "damaged" in await wrong(folder)
 

@@ -104,7 +104,7 @@ async def test_a_new_machine_has_a_bot_that_answers(owned: Bot, emu: Emulator, r
 async def test_a_second_run_keeps_what_is_there_and_adds_what_is_not(owned: Bot, root: Path) -> None:
     """Not a byte changes, whatever is given, and what is there is tried; what was taken away is wanted again."""
     assert (await init(owned, root)).exit_code == 1  # nobody subscribed the account
-    before = tree(root)
+    before, credentials = tree(root), root / "etc/bot/credentials"
     again = await init(
         owned, root, "--subscribe", BOT_WHATSAPP__ACCESS_TOKEN="another", BOT_SERVER__PUBLIC_URL="https://b"
     )
@@ -112,8 +112,13 @@ async def test_a_second_run_keeps_what_is_there_and_adds_what_is_not(owned: Bot,
     assert tree(root) == before
     assert "wrote" not in again.stdout
     assert again.stdout.count("kept ") == 1 + 1 + len(SECRETS) + len(UNITS)
+    assert "would write another" not in again.stdout
 
-    key = root / "etc/bot/credentials/OPENAI_API_KEY"
+    token = credentials / "BOT_ADMIN__TOKEN"
+    token.write_text("a-token")  # which the unit that is kept doesn't load
+    assert "system/bot.service  (this version would write another)\n" in (await init(owned, root)).stdout
+    token.unlink()
+    key = credentials / "OPENAI_API_KEY"
     key.unlink()
     (root / "etc/systemd/system/bot.service").unlink()
     wrong = await init(owned, root, OPENAI_API_KEY="")
@@ -184,3 +189,13 @@ async def test_in_a_terminal_it_asks_until_the_answer_can_be_right(owned: Bot, e
     assert "two words" not in told
     assert (root / "etc/bot/credentials/BOT_WHATSAPP__ACCESS_TOKEN").read_text() == token
     assert os.listdir(root / "etc") == ["bot"]
+
+
+async def test_a_bot_toml_without_an_address_is_told_so_and_the_steps_stay_usable(owned: Bot, root: Path) -> None:
+    """It is kept, so nobody is asked; what remains has the documentation's address in its place."""
+    (root / "etc/bot").mkdir(parents=True)
+    (root / "etc/bot/bot.toml").write_text('[whatsapp]\nphone_number_id = "1"\nbase_url = "http://127.0.0.1:9"\n')
+    shown = (await init(owned, root, "--dry-run")).stdout
+    assert "stands for your address: set server.public_url in /etc/bot/bot.toml." in shown
+    assert "Callback URL   https://bot.example.com/webhook\n" in shown
+    assert in_a_line(webhook_site()) in in_a_line(shown)

@@ -383,6 +383,8 @@ WRONG_VALUES = [
     ("server", 'public_url = "http://bot.example.com"', "must be empty or start with https://"),
     ("server", 'public_url = "bot.example.com"', "must be empty or start with https://"),
     ("server", 'public_url = "https://bot.test/?x=1"', "must be empty or start with https://"),
+    ("server", 'public_url = "https://bot..example.com"', "must be empty or start with https://"),
+    ("openai", f'base_url = "https://{"x" * 64}.com/v1"', "must be an address that starts with https://"),
     ("admin", "port = 70000", "must be at most 65535"),
     ("admin", 'host = "0.0.0.0/0"', "must be a host name or address"),
     ("admin", 'trusted_proxies = ["caddy"]', "must be an address or a network like 10.0.0.0/8, without name and port"),
