@@ -39,7 +39,9 @@ class Finding:
     text: str
 
     def __str__(self) -> str:
-        return f"{MARKS[self.good]}  {self.text}"
+        return (
+            f"{MARKS[self.good]}  {' '.join(self.text.split())}"  # a line of its own, whatever others named themselves
+        )
 
 
 def told(topic: str, how: str, **known: object) -> Finding:
@@ -72,7 +74,7 @@ async def check_whatsapp(config: Config, session: aiohttp.ClientSession, *, subs
         return [Finding(False, f"{meaning} ({error.reason})")]
     name = f"{number.get('display_phone_number', '?')} as “{number.get('verified_name', '?')}”"
     known = told("number", "signed" if whatsapp.appsecret_proof else "known", name=name)
-    clock = told("clock", "wrong" if graph.clock_off else "right")
+    clock = told("clock", {None: "untold", True: "wrong", False: "right"}[graph.clock_off])
     token, app = await _check_token(graph)
     subscription = await _check_subscription(whatsapp.waba_id, graph, app, subscribe=subscribe)
     # Only the app itself is told, and the secret is known to be this app's where the number answered to a signed call.
@@ -88,7 +90,7 @@ async def _check_token(graph: GraphClient) -> tuple[Finding, str]:
     except ServiceError as error:
         return told("token", "untold", reason=error.reason), ""
     days = (ends - Clock().now()).days if ends else TOKEN_DAYS
-    lasts = "soon" if days < TOKEN_DAYS else "long" if ends else "endless"
+    lasts = "over" if days < 0 else "soon" if days < TOKEN_DAYS else "long" if ends else "endless"
     how = "untold" if not app else "lacking" if lacking else lasts
     return told("token", how, reason="no app is named", days=days, ends=ends, lacking=" and ".join(lacking)), app
 

@@ -47,9 +47,14 @@ def _mends(path: Path, database: Path) -> Iterator[str]:
     """Yield what others could read or change, and what the owner of its folder could not, each with its remedy."""
     secret = (*path.parent.glob("*.env"), *path.parent.glob("credentials/*"))
     private = tuple(database.parent.glob(f"{database.name}*"))
-    for file, bits in {path: 0o002, **dict.fromkeys(secret, 0o007), **dict.fromkeys(private, 0o077)}.items():
+    for file, bits in {
+        path: 0o002,
+        path.parent: 0o002,
+        **dict.fromkeys(secret, 0o007),
+        **dict.fromkeys(private, 0o077),
+    }.items():
         if file.stat().st_mode & bits and file.parent.stat().st_mode & (0o001 | bits & 0o010):  # let in by the folder
-            yield f"{file} is open to others: chmod {'o-w' if file == path else 'go='} {file}"
+            yield f"{file} is open to others: chmod {'o-w' if bits == 0o002 else 'go='} {file}"
     owners, folder = {file.stat().st_uid for file in private}, database.parent
     alone = owners and not folder.stat().st_mode & 0o022  # only its owner may write there
     if len(owners | ({folder.stat().st_uid} if alone else set())) > 1:

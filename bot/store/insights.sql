@@ -48,9 +48,10 @@ SELECT 'integrity', iif(integrity_check = 'ok', 'sound', 'damaged'),
   FROM pragma_integrity_check(1), pragma_user_version
 UNION ALL
 SELECT 'copies', iif(:copied IS NULL, 'none', iif(unixepoch(:now) - :copied < 172800, 'fresh', 'old')),
-       json_object('hours', cast((unixepoch(:now) - :copied) / 3600 AS INTEGER))
+       json_object('hours', max(0, cast((unixepoch(:now) - :copied) / 3600 AS INTEGER)))
 UNION ALL
-SELECT 'daemon', iif(:running, 'runs', 'stopped'), json_object('since', coalesce(', and could last take webhooks at ' || listening_at, ''))
+SELECT 'daemon', iif(NOT :running, 'stopped', iif(julianday(:now) - julianday(listening_at) > 1 / 1440.0, 'hangs', 'runs')),
+       json_object('since', coalesce(', and could last take webhooks at ' || listening_at, ''))
   FROM control
 UNION ALL
 SELECT 'answers', iif(:reasons = '', 'given', 'withheld'), json_object('reasons', :reasons)

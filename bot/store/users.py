@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from bot.clock import stamp
 from bot.domain import Identity, IdentityChange
 from bot.store.rows import digest, select, statements
 
@@ -77,6 +78,10 @@ class People:
                 return
         if old is None:
             return
+        if change.at and old is not self._find(before.bsuid):  # a phone may be another's by now
+            self._write_first()
+            if self._db.execute(SQL["later"], (stamp(change.at), old.id)).fetchone()[0]:
+                return
         known_before = old.id
         known = self._find(after.bsuid)
         if known is not None and known.id != old.id:

@@ -13,3 +13,7 @@ SELECT u.id, u.merging_into FROM users u WHERE u.merging_into IS NOT NULL
 
 -- name: update
 UPDATE users SET phone = ?, bsuid = ?, name = ? WHERE id = ?
+
+-- name: later
+-- Whether all that is known of somebody was written after a moment: who had their phone then was another.
+SELECT min(sent_at) > ? FROM outbox WHERE user_id = ?

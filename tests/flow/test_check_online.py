@@ -151,6 +151,7 @@ async def test_an_account_that_sends_its_webhooks_to_another_app_is_told(emulato
         (14.5, True, "lasts for 14 more days"),
         (13.5, False, "ends in 13 days (2"),
         (0.9, False, "ends in 0 days (2"),
+        (-3.0, False, "ended on 2"),
     ],
 )
 async def test_a_token_that_ends_soon_is_to_be_replaced(

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,10 @@ async def test_permissions_that_let_others_in_say_how_to_close_them(folder: Path
     said = await wrong(folder)
     assert f"chmod go= {folder}/credentials/OPENAI_API_KEY;" in said
     assert f"chmod o-w {folder}/bot.toml;" in said
+    folder.chmod(0o777)
+    folder.parent.chmod(0o711)
+    assert f"chmod o-w {folder};" in await wrong(folder)
+    folder.parent.chmod(0o700)
 
 
 async def test_a_file_that_is_not_the_folders_owners_says_whom_to_give_it_to(
@@ -187,6 +192,19 @@ async def test_a_damaged_file_is_told_and_where_help_is(folder: Path) -> None:
         assert "the end of docs/sqlite.md says what to do" in said
     (folder / "bot.db").write_bytes(b"no database at all" * 1000)
     assert "damaged" in await wrong(folder)
+
+
+async def test_a_daemon_that_is_there_and_does_nothing_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the lock, and last noted over a minute ago that webhooks can arrive."""
+    monkeypatch.setattr("bot.doctor.daemon_runs", lambda _: True)
+    async with a_store(folder):
+        pass
+    with by_hand(folder) as db:
+        db.execute("UPDATE control SET listening_at = ?", (stamp(Clock().now() - timedelta(seconds=58)),))
+    assert await wrong(folder) == ""
+    with by_hand(folder) as db:
+        db.execute("UPDATE control SET listening_at = ?", (stamp(Clock().now() - timedelta(seconds=62)),))
+    assert "The daemon is there, but has done nothing for over a minute" in await wrong(folder)
 
 
 async def test_a_full_disk_is_told_before_an_update_needs_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

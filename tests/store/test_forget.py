@@ -187,6 +187,18 @@ async def test_what_whatsapp_delivers_again_is_no_news(desk: Desk, path: Path) -
     assert await desk.depth() == 0
 
 
+async def test_an_old_notice_moves_nobody_who_has_the_number_now(desk: Desk, path: Path) -> None:
+    """With who moved, its hash was forgotten; who writes from their former number since is a stranger."""
+    moved = Batch(identity_changes=(IdentityChange(Identity(ANA), Identity(BEN), at(5)),))
+    await desk.say(ANA, "a")
+    await desk.store.append(moved)
+    await forget(desk, BEN)
+    desk.tick(60)
+    await desk.say(ANA, "b", sent=60)
+    await desk.store.append(moved)
+    assert rows(path, "SELECT id, user_id FROM user_ids") == [(ANA, 2)]
+
+
 async def test_an_edit_of_what_was_forgotten_brings_nobody_back(desk: Desk, path: Path) -> None:
     """Nor does a revoke, heard of for the first time: who asks to be forgotten may delete it over there, too."""
     await desk.say(ANA, "SECRET one")
