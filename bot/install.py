@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 from jinja2 import Template
 
-from bot.check import MARKS, check_online
+from bot.check import check_online
 from bot.config import Config, ConfigError, load
 from bot.config.loading import FIELDS, SECRETS, VARIABLES
 from bot.errors import StartError
@@ -49,7 +49,7 @@ def install(root: Path, *, dry_run: bool, subscribe: bool) -> bool:
     kept = {path for path in files if os.path.lexists(path)}
     write({path: file for path, file in files.items() if path not in kept and not dry_run})
     findings = asyncio.run(check_online(config, subscribe=subscribe and not dry_run))
-    told = {"config": config, "files": files, "kept": kept, "keys": keys, "findings": findings, "marks": MARKS}
+    told = {"config": config, "files": files, "kept": kept, "keys": keys, "findings": findings}
     told |= {"systemd": systemd, "dry_run": dry_run, "subscribe": subscribe}
     click.echo(Template((HERE / "install.txt").read_text("utf-8"), trim_blocks=True).render(told))
     return all(finding.good is not False for finding in findings if "/webhook" not in finding.text)

@@ -246,7 +246,10 @@ class _Lane:
     def _tell(self, why: str | None) -> None:
         if why != self.trouble and not self._broken.done():
             self.trouble = why
-            log.error(f"store can't {self._verb}", reason=why) if why else log.info(f"store {self._verb}s again")
+            if why:
+                log.error(f"store can't {self._verb}", reason=why)
+            else:
+                log.info(f"store {self._verb}s again")
 
 
 def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:

@@ -131,7 +131,7 @@ class Expected:
     def arrive(self, message: Inbound, now: datetime) -> bool:
         """A message comes: known already it changes nothing."""
         name = message.wamid
-        if self.named(name) or name in self.forgotten:
+        if self.named(name) or not self.forgotten.isdisjoint({name, message.target}):
             return False
         sent = message.sent_at or now
         who = self.resolve(message.sender, sent)

@@ -169,6 +169,7 @@ class Points:
 
         def traced(connection: sqlite3.Connection, *arguments: Any) -> None:
             def statement(sql: str) -> None:
+                sql = sql.lstrip()
                 self.reach("migrate.commit" if sql.startswith("COMMIT") else "migrate.statement")
                 if self._wanted == "migrate.tick" and sql.startswith("PRAGMA user_version"):
                     self._left = 1

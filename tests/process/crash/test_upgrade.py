@@ -58,7 +58,7 @@ class Upgrade:
             assert looked_at(file, HELD) == self.held, file.name
             assert schema_of(file) == schema_of(self.bot.folder.parent / f"empty-{version_of(file)}.db"), file.name
         assert {version: version_of(self.copy(version)) for version in self.copied} == {v: v for v in self.copied}
-        assert {file for file in self.left() if ".part" not in file.name} == set(map(self.copy, self.copied))
+        assert {file for file in self.left() if "part" not in file.name} == set(map(self.copy, self.copied))
 
     async def assert_goes_on(self, emu: Emulator) -> None:
         """See that who waited and who writes now is answered, and that every file is sound; nothing else is left."""

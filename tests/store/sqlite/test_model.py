@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis.stateful import invariant
 
 from bot.clock import stamp
+from bot.store.rows import digest
 from bot.store.store import Store
 from tests.store.desk import at
 from tests.store.expected import NEVER, Said
@@ -77,6 +78,8 @@ class SqliteMachine(QueueMachine):
         assert {m.state for m in gone} <= {"done", "failed", "cancelled", "ignored"}
         for m in gone:
             self.expected.said.remove(m)
+        hashes = {told for (told,) in self.ask("SELECT told FROM forgotten")}
+        self.expected.forgotten = {name for name in self.expected.forgotten if digest(name) in hashes}
         known = {id_ for (id_,) in self.ask("SELECT id FROM user_ids")}
         left = {who for who in self.expected.people if who.paused or self.expected.joining(who)}
         left |= {each.who for each in (*self.expected.said, *(one for one in self.expected.letters if one.waits))}
