@@ -9,8 +9,15 @@ DIST_ENV := $(VENV)-dist
 LOCK   := $(UV_ENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml
 
+APT     = $(if $(filter-out 0,$(shell id -u)),sudo) sh -c 'apt-get update --quiet && \
+          DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $(1)'
+BROWSER := chromium fonts-dejavu-core
+PROXY   := caddy nginx openssl
+MONITORING := prometheus
+SYSTEMD := systemd
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps dist-deps dist vps fmt bench crash upgrade faults file-faults model fuzz soak lock clean
+.PHONY: help setup run test browser-deps proxy-deps monitoring-deps systemd-deps test-deps dist-deps dist vps fmt bench crash upgrade faults file-faults model fuzz soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,24 +41,23 @@ test: setup ## set up, then run lint, format, types, import floors and the test 
 	exit $$status
 
 browser-deps: ## install Debian's Chromium for tests/browser (by apt-get, with sudo where you aren't root)
-	@command -v chromium >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
-		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends chromium fonts-dejavu-core'
+	@command -v chromium >/dev/null || $(call APT,$(BROWSER))
 
 proxy-deps: ## install Caddy, nginx and openssl for tests/process/test_proxies.py (by apt-get, as above)
-	@which caddy nginx openssl >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
-		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends caddy nginx openssl'
+	@which caddy nginx openssl >/dev/null || $(call APT,$(PROXY))
 
-monitoring-deps: ## install Debian's Prometheus for tests/monitoring (by apt-get, with sudo where you aren't root)
-	@which prometheus promtool >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
-		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends prometheus'
+monitoring-deps: ## install Debian's Prometheus for tests/monitoring (by apt-get, as above)
+	@which prometheus promtool >/dev/null || $(call APT,$(MONITORING))
 
 systemd-deps: ## install Debian's systemd for tests/house/test_units.py (by apt-get, as above)
-	@which systemd-analyze >/dev/null || $(if $(filter-out 0,$(shell id -u)),sudo) sh -c \
-		'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends systemd'
+	@which systemd-analyze >/dev/null || $(call APT,$(SYSTEMD))
+
+test-deps: ## install all four at once
+	@which chromium caddy nginx openssl prometheus promtool systemd-analyze >/dev/null || \
+		$(call APT,$(BROWSER) $(PROXY) $(MONITORING) $(SYSTEMD))
 
 dist-deps: ## install what `make dist` needs beyond Python (by apt-get, as above)
-	@$(if $(filter-out 0,$(shell id -u)),sudo) sh -c 'apt-get update --quiet && DEBIAN_FRONTEND=noninteractive \
-		apt-get install --quiet --yes --no-install-recommends binutils libpython$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')'
+	@$(call APT,binutils libpython$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 
 dist: $(DIST_ENV)/.installed ## build dist/bot-VERSION-ARCH, one file that needs no Python, and a wheel: the same bytes each time
 	@rm -rf build/bot dist  # not the roots of `make vps`
