@@ -81,9 +81,10 @@ class Deliveries:
     async def deliver(self, payload: Any) -> None:
         """Post a webhook until it is answered 200. Raises Undelivered after `settings.redelivery_tries`."""
         for attempt in range(self._settings.redelivery_tries):
+            again = self._again  # before the try: one that fails while it is hurried goes again at once
             if await self.post(payload) == 200:
                 return
-            again, delay = self._again, self._settings.redelivery_base_seconds * 2**attempt
+            delay = self._settings.redelivery_base_seconds * 2**attempt
             try:
                 async with asyncio.timeout(min(delay, LONGEST_PAUSE_SECONDS)):
                     await again.wait()

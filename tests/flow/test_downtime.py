@@ -71,10 +71,10 @@ async def test_a_send_in_doubt_that_no_status_names_waits_long_and_then_goes_whi
 ) -> None:
     """After confirm_after_downtime_seconds it is sent again; after the 24 hours nothing is, and it shows."""
     await leave_in_doubt(world, ago, after=False)
-    async with world.running(whatsapp={"confirm_seconds": 0.1, "confirm_after_downtime_seconds": 1.0}):
-        began = time.monotonic()
+    began = time.monotonic()  # the daemon counts from its start, which takes a while by itself
+    async with world.running(whatsapp={"confirm_seconds": 0.1, "confirm_after_downtime_seconds": 1.5}):
         await world.eventually(lambda: world.rows("SELECT depth FROM control") == [(0,)])
-        assert time.monotonic() - began >= 0.8
+        assert time.monotonic() - began >= 1.5
     sends = world.emu.log.of("graph.send", world.ana.ids)
     state = world.rows("SELECT state, error FROM outbox WHERE id = 1")
     assert (len(sends), state) == ((2, [("done", None)]) if ago == HOUR else (1, [("failed", "expired")]))

@@ -95,7 +95,8 @@ async def test_a_kill_during_a_migration_leaves_the_file_as_it_was(bot: Bot, tmp
 async def test_stops_under_load_spend_nothing_and_blame_nobody(bot: Bot, emu: Emulator) -> None:
     """Again and again while people write and sends are cut: no attempt, no crash, each answer once and in order."""
     dice, drain = random.Random(STOPS), 0.1
-    bot.configure(queue={"drain_seconds": drain}, whatsapp={"confirm_seconds": 4.0})
+    # A status that comes after confirm_seconds is none: they come once it is ready, on a busy machine seconds later.
+    bot.configure(queue={"drain_seconds": drain}, whatsapp={"confirm_seconds": 10.0})
     emu.settings.model_delay_seconds = 0.2  # longer than the drain: some are cut off
     emu.settings.statuses = StatusPlan(("sent", "delivered"), (0.02, 0.05), shuffled=True)
     emu.faults.add("cut", times=0, probability=0.05, after=True)
@@ -104,7 +105,6 @@ async def test_stops_under_load_spend_nothing_and_blame_nobody(bot: Bot, emu: Em
     writing = asyncio.gather(*(emu.burst(who, texts) for who, texts in said.items()))
     for _ in range(STOPS):
         process = await bot.start()
-        emu.deliveries.hurry()  # a status that comes after confirm_seconds is none
         enough = len(emu.log.of("graph.send")) + dice.randint(2, 16)
         await emu.wait_for(lambda enough=enough: len(emu.log.of("graph.send")) >= enough, timeout=30)
         began = time.monotonic()
@@ -113,7 +113,6 @@ async def test_stops_under_load_spend_nothing_and_blame_nobody(bot: Bot, emu: Em
         assert bot.sql("SELECT count(*) FROM outbox WHERE state = 'leased'") == [(0,)]
         assert bot.sql("SELECT sum(attempts), sum(crashes) FROM outbox") == [(0, 0)]
     await bot.start()
-    emu.deliveries.hurry()
     await writing
     await until(lambda: not bot.waiting(), seconds=30)
     assert_answered_once_in_order(emu, said)

@@ -203,6 +203,26 @@ async def test_waiting_deliveries_go_out_at_once_when_hurried(emu: Emulator, hoo
     assert hook.texts == ["are you back?"]
 
 
+async def test_a_delivery_that_is_refused_while_it_is_hurried_goes_again_at_once(
+    emu: Emulator, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It met the daemon that was just not ready: its next try counts from there, too."""
+    emu.settings.redelivery_base_seconds = 60.0
+    hook.answers.append(503)
+    post_once = emu.deliveries.post
+
+    async def hurried(payload: Any) -> int:
+        status = await post_once(payload)
+        if status != 200:
+            emu.deliveries.hurry()
+        return status
+
+    monkeypatch.setattr(emu.deliveries, "post", hurried)
+    async with asyncio.timeout(10):
+        await emu.say("16505551234", "are you there?")
+    assert hook.texts == ["are you there?"] * 2
+
+
 async def test_the_last_webhook_of_a_customer_can_come_again(emu: Emulator, hook: Hook) -> None:
     """The same bytes, so that only the wamid tells that it was there before."""
     ana = emu.customer("Ana", wa_id="5215512345678")
