@@ -19,8 +19,9 @@ def close(db: sqlite3.Connection, service: Service, asked_by: Sequence[int] | No
 
     `asked_by` are the messages it was asked for, where only the probe closes it, and no turn that was under way before.
     """
-    db.execute(SQL["close"], (service, None if asked_by is None else json.dumps(asked_by)))
-    db.execute("DELETE FROM stumbles WHERE service = ?", (service,))
+    if db.execute(SQL["troubled"], (service,)).fetchone():
+        db.execute(SQL["close"], (service, None if asked_by is None else json.dumps(asked_by)))
+        db.execute("DELETE FROM stumbles WHERE service = ?", (service,))
 
 
 def open_(db: sqlite3.Connection, refusal: Released, now: datetime, *, probe: bool) -> None:

@@ -1,3 +1,7 @@
+-- name: troubled
+SELECT 1 FROM circuits c WHERE service = ?
+   AND (state = 'open' OR EXISTS (SELECT 1 FROM stumbles s WHERE s.service = c.service))
+
 -- name: close
 UPDATE circuits SET state = 'closed', reason = NULL, code = NULL, opened_at = NULL, probe_at = NULL,
                     probes = 0, probing = NULL

@@ -60,63 +60,55 @@ def _follow_clock(db: sqlite3.Connection, now: datetime) -> None:
 def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> tuple[list[Lease], str | None]:
     """Lease the heads of up to `free` users, longest ready first; if there are fewer, say when one gets ready."""
     token = stamp(now)
-    if free < 1 or db.execute("SELECT paused_at FROM control").fetchone()[0]:
+    if free < 1:
         return [], None
-    rows, probes = _next(db, free, token, may_ask=not budget.spent(db, now))
+    paused, open_, suspect = db.execute(SQL["standing"], (token,)).fetchone()
+    if paused:
+        return [], None
+    values = {"now": token, "free": free, "suspect": suspect}
+    rows, probes = _next(db, values, json.loads(open_), may_ask=not budget.spent(db, now))
     later = None
     if len(rows) < free:
         later = db.execute("SELECT min(ready_at) FROM users WHERE ready_at > ?", (token,)).fetchone()[0]
     if not rows:
         return [], later
     db.execute(SQL["lease"], (token, json.dumps([row[0] for row in rows])))
-    parts, leases = _parts(db, rows), []
+    leases = []
     for row in rows:
         try:
-            leases.append(_lease(db, row, token, parts.get(row[0], []), probes))
+            leases.append(_lease(db, row, token, probes))
         except ValueError as error:  # a hand edit; it must not keep everybody else waiting
             db.execute(SQL["unreadable"], (f"a date in the database can't be read: {error}", token, row[0]))
             circuits.end_probe(db, row[0], now, decided=True)
     return leases, later
 
 
-def _next(db: sqlite3.Connection, free: int, now: str, *, may_ask: bool) -> tuple[list[_Row], tuple[Service, ...]]:
+def _next(
+    db: sqlite3.Connection, values: dict[str, Any], open_: Sequence[_Row], *, may_ask: bool
+) -> tuple[list[_Row], tuple[Service, ...]]:
     """Find whom to lease, and the services that this one probes: an open circuit lets one through when it is due.
 
     Planned answers still go out while only the model is shut, or may not be asked.
     """
-    open_ = db.execute("SELECT service, probe_at, probing FROM circuits WHERE state = 'open'").fetchall()
     shut = {service for service, _, _ in open_}
-    due = [service for service, probe_at, _ in open_ if probe_at <= now]
+    due = [service for service, probe_at, _ in open_ if probe_at <= values["now"]]
     waiting = shut - set(due)
     if due and "graph" not in waiting and all(probing is None for _, _, probing in open_):
         # Everybody in turn, planned or not: one person's message may be what is refused.
-        rows = _heads(db, _READY if may_ask and "model" not in waiting else _PLANNED, 1, now)
+        query = _READY if may_ask and "model" not in waiting else _PLANNED
+        rows = select(db, SQL["columns"], query, values | {"free": 1})
         for service in due if rows else ():
             db.execute("UPDATE circuits SET probing = ? WHERE service = ?", (rows[0][0], service))
         if rows:
             return rows, tuple(due)
     if "graph" in shut:
         return [], ()
-    return _heads(db, _READY if may_ask and not shut else _PLANNED, free, now), ()
+    return select(db, SQL["columns"], _READY if may_ask and not shut else _PLANNED, values), ()
 
 
-def _heads(db: sqlite3.Connection, query: str, free: int, now: str) -> list[_Row]:
-    suspect = db.execute(SQL["suspect"], (now,)).fetchone() or (None,)
-    return select(db, SQL["columns"], query, {"now": now, "free": free, "suspect": suspect[0]})
-
-
-def _parts(db: sqlite3.Connection, rows: Sequence[_Row]) -> dict[int, list[_Row]]:
-    parts: dict[int, list[_Row]] = {}
-    for outbox_id, *part in db.execute(SQL["parts"], (json.dumps([row[0] for row in rows]),)):
-        parts.setdefault(outbox_id, []).append(tuple(part))
-    return parts
-
-
-def _lease(
-    db: sqlite3.Connection, row: _Row, token: str, planned: Sequence[_Row], probes: tuple[Service, ...]
-) -> Lease:
+def _lease(db: sqlite3.Connection, row: _Row, token: str, probes: tuple[Service, ...]) -> Lease:
     id_, wamid, kind, body, sent_at, received_at, phone_number_id, quoted = row[:8]
-    user_id, name, attempts, crashes, manual, error, last_message_at = row[8:]
+    user_id, name, attempts, crashes, manual, error, last_message_at, planned = row[8:]
     quotes = words_of(db, quoted, user_id, phone_number_id) if quoted else None
     message = Message(id_, wamid, kind, body, parse_stamp(sent_at), parse_stamp(received_at), quotes)
     newest, parts = parse_stamp(last_message_at), tuple(map(replies.part_of, planned))

@@ -1,7 +1,7 @@
 """What goes out: planning an answer's parts and marking them as being sent. For use inside a write."""
 
 import json
-import secrets
+import random
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -98,36 +98,39 @@ def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: d
     """
     leases = json.dumps([(plan.lease.messages[0].id, plan.lease.token) for plan in plans])
     found = select(db, SQL["held_columns"], SQL["held"], (stamp(now - WHOLE), leases))
-    held = {(id_, token): user for id_, token, *user in found}
-    ids = count(1 + (db.execute("SELECT max(id) FROM replies").fetchone()[0] or 0))
+    held = {(id_, token): user for id_, token, _, *user in found}
+    ids = count(1 + max((newest or 0 for _, _, newest, *_ in found), default=0))
     results: list[Planned | LeaseLost] = []
     rows: list[tuple[Any, ...]] = []
+    taken: list[tuple[int, str]] = []
     answered = []
     for plan in plans:
         lead = plan.lease.messages[0].id
         if (user := held.get((lead, plan.lease.token))) is None:
             results.append(LeaseLost())
         else:
-            results.append(_plan(db, plan, user, limit, now, ids, rows))
+            results.append(_plan(db, plan, user, limit, now, ids, rows, taken))
             answered += [(lead, plan.answer, plan.duration_ms)] if plan.answer else []
     insert(db, _REPLIES, rows)
+    db.execute(SQL["take"], (json.dumps(taken),))
     _record_answers(db, answered, now)
     return results
 
 
 def _plan(
-    db: sqlite3.Connection, plan: Plan, held: Any, limit: PairLimit, now: datetime, ids: Iterator[int], rows: list[Any]
-) -> Planned:
-    """Make the parts of one plan; their rows join `rows`."""
+    db: sqlite3.Connection, plan: Plan, held: Any, limit: PairLimit, now: datetime, ids: Iterator[int], rows: list[Any],
+    taken: list[tuple[int, str]],
+) -> Planned:  # fmt: skip
+    """Make the parts of one plan; their rows join `rows`, and the place in its user's limit `taken`."""
     user_id, phone, bsuid, full_at, last, letter_begun = held
     lead, text_now = plan.lease.messages[0].id, stamp(now)
     bodies = [] if plan.kind == "apology" and _spoken(db, lead) else plan.bodies
     begun: Admission | None = None
     if plan.begin and bodies:
-        begun = Wait(now + SAID) if letter_begun else _wait(db, user_id, full_at, limit, now)
+        begun = Wait(now + SAID) if letter_begun else _wait(taken, user_id, full_at, limit, now)
     parts: list[Part] = []
     for number, body in enumerate(bodies, (last or 0) + 1):
-        callback_id, begins = secrets.token_hex(12), plan.begin and begun is None
+        callback_id, begins = random.randbytes(12).hex(), plan.begin and begun is None
         state, sending_at = ("sending", text_now) if begins else ("planned", None)
         parts.append(Part(next(ids), number, plan.kind, body, "planned", 0, 0, None))
         rows.append(
@@ -178,14 +181,18 @@ def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: Pai
     _, callback_id, tries, user_id, phone, bsuid, full_at, _, other_begun = row
     if other_begun:
         return Wait(now + SAID)
-    if (wait := _wait(db, user_id, full_at, limit, now)) is not None:
+    taken: list[tuple[int, str]] = []
+    if (wait := _wait(taken, user_id, full_at, limit, now)) is not None:
         return wait
+    db.execute(SQL["take"], (json.dumps(taken),))
     db.execute(SQL["begin"], (stamp(now), part.id))
     return Permit(Identity(phone, bsuid), f"{callback_id}.{tries + 1}")
 
 
-def _wait(db: sqlite3.Connection, user_id: int, full_at: str | None, limit: PairLimit, now: datetime) -> Wait | None:
-    """Take a place in the limit for one user, or say when there is one."""
+def _wait(
+    taken: list[tuple[int, str]], user_id: int, full_at: str | None, limit: PairLimit, now: datetime
+) -> Wait | None:
+    """Take a place in the limit for one user: it joins `taken`. Or say when there is one."""
     if not limit.interval_seconds or not limit.burst:
         return None
     interval = timedelta(seconds=limit.interval_seconds)
@@ -193,7 +200,7 @@ def _wait(db: sqlite3.Connection, user_id: int, full_at: str | None, limit: Pair
     free_at = full - interval * (limit.burst - 1)
     if free_at > now:
         return Wait(free_at)
-    db.execute("UPDATE users SET pair_full_at = ? WHERE id = ?", (stamp(full + interval), user_id))
+    taken.append((user_id, stamp(full + interval)))
     return None
 
 

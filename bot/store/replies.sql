@@ -1,5 +1,5 @@
 -- name: held_columns
-o.id, o.leased_at, u.id, u.phone, u.bsuid, u.pair_full_at,
+o.id, o.leased_at, (SELECT max(id) FROM replies), u.id, u.phone, u.bsuid, u.pair_full_at,
 (SELECT max(part) FROM replies r WHERE r.outbox_id = o.id),
 EXISTS (SELECT 1 FROM letters_begun WHERE user_id = u.id AND since > ?)
 
@@ -31,3 +31,6 @@ UPDATE replies SET doubts = doubts + (state = 'sending'), state = 'sending', tri
 
 -- name: spend
 UPDATE outbox SET error = ?, attempts = attempts + ? WHERE id = ?
+
+-- name: take
+UPDATE users SET pair_full_at = value ->> 1 FROM json_each(?) WHERE users.id = value ->> 0

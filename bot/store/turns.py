@@ -10,11 +10,11 @@ from typing import Any
 from bot.clock import moment_of, stamp
 from bot.config import Config
 from bot.domain import Utterance
-from bot.store.rows import statements
+from bot.store.rows import select, statements
 
 SQL = statements(__file__)
 SPOKEN = SQL["spoken"]
-STANDINGS = SQL["standings"].format(spoken=SPOKEN.format(decided="", written=""))
+STANDING = SQL["standing"].format(spoken=SPOKEN.format(decided="", written=""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +60,19 @@ def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now
     the answer parts that were sent and what the owner wrote, in the order of answering; no apologies and no notices,
     and nothing of cancelled or ignored messages.
     """
-    rows = db.execute(
-        STANDINGS,
-        {
-            "hour": stamp(now - timedelta(hours=1)),
-            "day": stamp(now - timedelta(days=1)),
-            "messages": max(messages for _, messages, _ in asked),
-            "leads": json.dumps([lead for lead, *_ in asked]),
-        },
-    )
-    found = {row[0]: row for row in rows}
+    values = {
+        "hour": stamp(now - timedelta(hours=1)),
+        "day": stamp(now - timedelta(days=1)),
+        "messages": max(messages for _, messages, _ in asked),
+        "leads": json.dumps([lead for lead, *_ in asked]),
+    }
+    found = {row[0]: row for row in select(db, STANDING, SQL["leads"], values)}
     return [_standing(found[lead], *bounds) for lead, *bounds in asked]
 
 
-def _standing(row: tuple[Any, ...], most_messages: int, most_characters: int) -> Standing:
+def _standing(row: list[Any], most_messages: int, most_characters: int) -> Standing:
     noticed, limited = map(moment_of, row[1:3])
-    (hour, day), messages, owners = (json.loads(text) for text in row[3:])
+    (hour, day), messages, owners = row[3:]
     return Standing(hour, day, noticed, limited, said(messages, owners, most_messages, most_characters))
 
 

@@ -119,9 +119,10 @@ class People:
         return self._known[known_as] if known_as else None
 
     def _create(self, who: Identity, now: str) -> User:
-        cursor = self._db.execute(SQL["create"], (who.name, now))
+        cursor = self._db.execute(SQL["create"], (who.phone, who.bsuid, who.name, now))
         assert cursor.lastrowid is not None
-        return self._people.setdefault(cursor.lastrowid, User(cursor.lastrowid, None, None, who.name, 0, None))
+        created = User(cursor.lastrowid, who.phone, who.bsuid, who.name, 0, None)
+        return self._people.setdefault(created.id, created)
 
     def _bind(self, user: User, who: Identity, now: str, *, replace: bool = False) -> User:
         """Make the ids of `who` lead to `user`; a phone that the user didn't have before becomes theirs."""
@@ -129,7 +130,7 @@ class People:
         bsuid = who.bsuid if who.bsuid and (replace or user.bsuid is None) else user.bsuid
         name = who.name or user.name
         for known_as, current in ((who.phone, user.phone), (who.bsuid, user.bsuid)):
-            if known_as and known_as != current:
+            if known_as and (known_as != current or self._known.get(known_as) is not user):
                 self._known[known_as] = user
                 self._db.execute(SQL["bind"], (known_as, user.id, now))
         if (phone, bsuid, name) != (user.phone, user.bsuid, user.name):

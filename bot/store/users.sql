@@ -1,6 +1,6 @@
 -- name: create
-INSERT INTO users (id, name, created_at)
-SELECT 1 + max(last_user, coalesce((SELECT max(id) FROM users), 0)), ?, ? FROM control
+INSERT INTO users (id, phone, bsuid, name, created_at)
+SELECT 1 + max(last_user, coalesce((SELECT max(id) FROM users), 0)), ?, ?, ?, ? FROM control
 
 -- name: bind
 INSERT INTO user_ids (id, user_id, linked_at) VALUES (?, ?, ?)
