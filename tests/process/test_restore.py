@@ -43,6 +43,8 @@ async def test_the_bot_goes_on_from_the_copy(bot: Bot, emu: Emulator) -> None:
     back_up(bot.database, copy)
     with contextlib.closing(sqlite3.connect(copy)) as db, db:
         db.execute("UPDATE control SET paused_at = NULL")
+        # As a copy finds it that is made during its turn: a skip before the start has to reach it, too.
+        db.execute("UPDATE outbox SET state = 'leased', leased_at = received_at WHERE body = 'waits'")
     bot.sql("UPDATE control SET paused_at = NULL")
     await until(lambda: bot.states() == {"hola": "done", "waits": "done"})
     ended = await bot.command("restore", "copy.db")
