@@ -227,7 +227,7 @@ def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> 
         back_up(config.store.path, copy, lambda share: bar.update(round(share * 100) - bar.pos))
     others = sorted({*copy.parent.glob("bot-20??-??-??T??????.???Z.db")} - {copy, config.store.path})
     for old in others[: 1 - keep or None] if keep else ():
-        old.unlink()
+        old.unlink(missing_ok=True)  # another backup's --keep was faster
     report.show({"copy": str(copy), "bytes": copy.stat().st_size}, [f"{copy}: whole and sound."], as_json=as_json)
 
 
