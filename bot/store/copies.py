@@ -49,8 +49,9 @@ def back_up(path: Path, copy: Path, tell: Tell = lambda _: None) -> None:
 def put_back(copy: Path, path: Path) -> Row:
     """Put what `copy` holds in the place of the file `path`, at once or not at all; the caller keeps daemons out.
 
-    Return how many messages are `waiting` in it and the `oldest` one's time, and where the old file is `kept` (None:
-    there was none). Where one waits everybody is paused: it may have been answered after the copy was made.
+    Return how many messages are `waiting` in it and the `oldest` one's time, how many replies by hand (`letters`) wait,
+    and where the old file is `kept` (None: there was none). Where a message waits everybody is paused: it may have been
+    answered after the copy was made.
     Raises StartError, with nothing changed.
     """
     with _made(copy, path, lambda _: None) as part:

@@ -13,7 +13,8 @@ PRAGMA journal_mode = WAL;
 
 -- name: found
 SELECT :name || strftime('%Y-%m-%dT%H%M%fZ', 'now') AS kept, depth AS waiting,
-       (SELECT min(received_at) FROM outbox WHERE state IN ('pending', 'leased')) AS oldest
+       (SELECT min(received_at) FROM outbox WHERE state IN ('pending', 'leased')) AS oldest,
+       (SELECT count(*) FROM replies WHERE outbox_id IS NULL AND state IN ('planned', 'sending')) AS letters
   FROM control
 
 -- name: shut
