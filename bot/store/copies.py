@@ -41,7 +41,7 @@ def back_up(path: Path, copy: Path, tell: Tell = lambda _: None) -> None:
     # SQLite would apply them to the new file, or a program goes on in the old one, without a name.
     in_use = any(os.access(f"{copy}{end}", os.F_OK) for end in ("-wal", "-journal"))
     if in_use or copy.resolve() in ours or (os.access(copy, os.F_OK) and not copy.is_file()):
-        raise StartError(f"{copy} is the database itself, another in use, or no file: name another file, or a folder")
+        raise StartError(f"{copy} is the database itself, another in use, or no file: name another, or move that away")
     with _made(path, copy, tell) as part:
         part.replace(copy)
 
@@ -78,7 +78,7 @@ def _made(path: Path, copy: Path, tell: Tell) -> Iterator[Path]:
     """Make a whole, sound copy of `path` on disk, beside where it belongs; it goes unless the block moves it there."""
     part = copy.with_name(f"{copy.name}.{os.getpid()}{PART}")
     try:
-        for left in copy.parent.glob(f"*{PART}*"):
+        for left in filter(Path.is_file, copy.parent.glob(f"*{PART}*")):
             with suppress(OSError), left.open() as unheld:  # who made it is dead
                 fcntl.flock(unheld, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink()

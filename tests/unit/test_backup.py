@@ -30,3 +30,9 @@ def test_what_is_no_place_for_a_copy_is_refused(
     with untouched(ready):
         ended = bot(ready, "backup", str(ready / name))
         assert (ended.exit_code, ended.stdout, sentence in ended.stderr) == (1, "", True)
+
+
+def test_a_pipe_that_is_called_like_a_leftover_is_not_waited_for(ready: Path) -> None:  # noqa: F811
+    """In /tmp anybody may make one: to open it would last until somebody writes to it."""
+    os.mkfifo(ready / "x.bot-part")
+    assert bot(ready, "backup", str(ready / "new.db")).exit_code == 0
