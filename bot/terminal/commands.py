@@ -222,7 +222,7 @@ def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> 
     check_file(config.store.path)
     if keep and not target.is_dir():
         raise click.UsageError(f"--keep wants a folder that is there: mkdir -m 700 {target}")
-    copy = target / f"bot-{stamp(Clock().now()).replace(':', '')}.db" if target.is_dir() else target
+    copy = target / f"bot-{stamp(Clock().now()).replace(':', '')}.db" if target.is_dir() else target.resolve()
     with click.progressbar(length=100, label="Copying", file=sys.stderr) as bar:
         back_up(config.store.path, copy, lambda share: bar.update(round(share * 100) - bar.pos))
     others = sorted({*copy.parent.glob("bot-20??-??-??T??????.???Z.db")} - {copy, config.store.path})

@@ -36,3 +36,10 @@ def test_a_pipe_that_is_called_like_a_leftover_is_not_waited_for(ready: Path) ->
     """In /tmp anybody may make one: to open it would last until somebody writes to it."""
     os.mkfifo(ready / "x.bot-part")
     assert bot(ready, "backup", str(ready / "new.db")).exit_code == 0
+
+
+def test_a_link_is_followed(ready: Path) -> None:  # noqa: F811
+    """It stays one: /dev/stdout is, and the newest copy may be called so."""
+    (ready / "link.db").symlink_to("new.db")
+    assert bot(ready, "backup", str(ready / "link.db")).exit_code == 0
+    assert ((ready / "link.db").is_symlink(), (ready / "new.db").is_symlink()) == (True, False)
