@@ -7,7 +7,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from bot.errors import StartError
@@ -37,8 +37,11 @@ def back_up(path: Path, copy: Path, tell: Tell = lambda _: None) -> None:
 
     Nobody waits for it; only the WAL grows meanwhile. Raises StartError, with nothing left behind.
     """
-    if copy.resolve() in (path.with_name(path.name + end).resolve() for end in ("", "-wal", "-shm", ".lock")):
-        raise StartError(f"{copy} is the database itself: name another file, or a folder")
+    ours = (path.with_name(path.name + end).resolve() for end in ("", "-wal", "-shm", ".lock"))
+    # SQLite would apply them to the new file, or a program goes on in the old one, without a name.
+    in_use = any(os.access(f"{copy}{end}", os.F_OK) for end in ("-wal", "-journal"))
+    if in_use or copy.resolve() in ours or (os.access(copy, os.F_OK) and not copy.is_file()):
+        raise StartError(f"{copy} is the database itself, another in use, or no file: name another, or move that away")
     with _made(path, copy, tell) as part:
         part.replace(copy)
 
@@ -46,8 +49,9 @@ def back_up(path: Path, copy: Path, tell: Tell = lambda _: None) -> None:
 def put_back(copy: Path, path: Path) -> Row:
     """Put what `copy` holds in the place of the file `path`, at once or not at all; the caller keeps daemons out.
 
-    Return how many messages are `waiting` in it and the `oldest` one's time, and where the old file is `kept` (None:
-    there was none). Where one waits everybody is paused: it may have been answered after the copy was made.
+    Return how many messages are `waiting` in it and the `oldest` one's time, how many replies by hand (`letters`) wait,
+    and where the old file is `kept` (None: there was none). Where a message waits everybody is paused: it may have been
+    answered after the copy was made.
     Raises StartError, with nothing changed.
     """
     with _made(copy, path, lambda _: None) as part:
@@ -74,11 +78,12 @@ def _made(path: Path, copy: Path, tell: Tell) -> Iterator[Path]:
     """Make a whole, sound copy of `path` on disk, beside where it belongs; it goes unless the block moves it there."""
     part = copy.with_name(f"{copy.name}.{os.getpid()}{PART}")
     try:
-        for left in copy.parent.glob(f"*{PART}*"):
+        for left in filter(Path.is_file, copy.parent.glob(f"*{PART}*")):
             with suppress(OSError), left.open() as unheld:  # who made it is dead
                 fcntl.flock(unheld, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink()
-        with part.open("w") as held:
+        with part.open("w") as held, ExitStack() as stack:
+            stack.callback(part.unlink, missing_ok=True)
             fcntl.flock(held, fcntl.LOCK_EX)
             with opened(path, "rw") as source, opened(part, "rwc") as target:
                 # Without BEGIN each write meanwhile would begin it anew; and no journal, which nobody would lock.
@@ -86,16 +91,13 @@ def _made(path: Path, copy: Path, tell: Tell) -> Iterator[Path]:
                 target.execute("PRAGMA journal_mode = MEMORY")
                 source.backup(target, pages=STEP_PAGES, progress=lambda _, left, all_: tell(1 - left / (all_ or 1)))
                 target.execute("PRAGMA journal_mode = DELETE")  # one file, without a WAL beside it
-                found = target.execute("PRAGMA integrity_check(1)").fetchone()
-            if found != ("ok",):
-                raise StartError(f"{path} is damaged, and so is the copy that was made of it: {found}")
+                if (found := target.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
+                    raise StartError(f"{path} is damaged, and so is the copy that was made of it: {found}")
             _sync(part)
             yield part
             _sync(copy.parent)
     except OSError as error:
         raise StartError(f"{copy} can't be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _sync(place: Path) -> None:

@@ -3,10 +3,18 @@
 INSERT INTO audit (at, who, action)
 SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'restore', 'pause' FROM control WHERE depth > 0 AND paused_at IS NULL;
 UPDATE control SET paused_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE depth > 0 AND paused_at IS NULL;
+-- What was being answered waits, too, so that a skip before the start reaches it. But for what was edited or revoked
+-- meanwhile: the start does that, to what it finds leased.
+UPDATE outbox AS o SET state = 'pending', leased_at = NULL
+ WHERE state = 'leased' AND NOT EXISTS (
+       SELECT 1 FROM outbox c WHERE c.target_wamid = o.wamid AND c.received_at >= o.leased_at);
+-- As the commands want it: to change it, somebody who reads would have to be waited for.
+PRAGMA journal_mode = WAL;
 
 -- name: found
 SELECT :name || strftime('%Y-%m-%dT%H%M%fZ', 'now') AS kept, depth AS waiting,
-       (SELECT min(received_at) FROM outbox WHERE state IN ('pending', 'leased')) AS oldest
+       (SELECT min(received_at) FROM outbox WHERE state IN ('pending', 'leased')) AS oldest,
+       (SELECT count(*) FROM replies WHERE outbox_id IS NULL AND state IN ('planned', 'sending')) AS letters
   FROM control
 
 -- name: shut

@@ -222,12 +222,12 @@ def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> 
     check_file(config.store.path)
     if keep and not target.is_dir():
         raise click.UsageError(f"--keep wants a folder that is there: mkdir -m 700 {target}")
-    copy = target / f"bot-{stamp(Clock().now()).replace(':', '')}.db" if target.is_dir() else target
+    copy = target / f"bot-{stamp(Clock().now()).replace(':', '')}.db" if target.is_dir() else target.resolve()
     with click.progressbar(length=100, label="Copying", file=sys.stderr) as bar:
         back_up(config.store.path, copy, lambda share: bar.update(round(share * 100) - bar.pos))
     others = sorted({*copy.parent.glob("bot-20??-??-??T??????.???Z.db")} - {copy, config.store.path})
     for old in others[: 1 - keep or None] if keep else ():
-        old.unlink()
+        old.unlink(missing_ok=True)  # another backup's --keep was faster
     report.show({"copy": str(copy), "bytes": copy.stat().st_size}, [f"{copy}: whole and sound."], as_json=as_json)
 
 

@@ -119,6 +119,14 @@ def test_under_a_daemon_or_a_program_nothing_is_put(ready: Path) -> None:
             other.close()
 
 
+def test_what_comes_next_works_beside_a_reader(ready: Path) -> None:
+    """`bot resume --all`, while a backup reads the restored file: no journal mode is left to be changed."""
+    assert bot(ready, "restore", str(ready / "copy.db")).exit_code == 0
+    with closing(sqlite3.connect(ready / "bot.db", isolation_level=None)) as other:
+        other.executescript("BEGIN; SELECT * FROM outbox")
+        assert bot(ready, "resume", "--all").exit_code == 0
+
+
 def test_a_place_that_is_not_there_is_said(ready: Path) -> None:
     """On a new machine the folder comes first."""
     config = ready / "bot.toml"

@@ -154,6 +154,24 @@ def test_a_restore_where_nothing_was(killed: Path, tmp_path: Path) -> None:
         assert (bodies(path), kept(path)) == (NEW, [])
 
 
+def test_what_was_being_answered_waits(killed: Path) -> None:
+    """So a skip before the start reaches it. What was edited meanwhile stays leased: the start applies the edit."""
+    path, copy = killed / "bot.db", killed / "copy.db"
+    with closing(sqlite3.connect(copy)) as db, db:
+        db.execute("UPDATE outbox SET state = 'leased', leased_at = received_at")
+    copies.put_back(copy, path)
+    assert rows(path, "SELECT state, leased_at, crashes FROM outbox") == [("pending", None, 0)]
+    with closing(sqlite3.connect(copy)) as db, db:
+        db.execute(
+            """INSERT INTO outbox (phone_number_id, wamid, user_id, type, body, payload, state, target_wamid, sent_at,
+                                   received_at)
+               SELECT phone_number_id, 'edit', user_id, 'text', 'edited', '{}', 'ignored', wamid, sent_at, leased_at
+                 FROM outbox"""
+        )
+    copies.put_back(copy, path)
+    assert rows(path, "SELECT state FROM outbox ORDER BY id") == [("leased",), ("ignored",)]
+
+
 @pytest.mark.parametrize("version", [1, migrate.known_migrations()[-1].version])
 async def test_an_old_copy_or_a_new_one_waits_for_its_owner(
     path: Path, tmp_path: Path, open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch, version: int
