@@ -13,9 +13,9 @@ async def test_a_notice_told_again_takes_nothing_from_who_has_the_old_number_now
     """Known by phone alone: the stranger stays a stranger, and is answered at their own phone."""
     emu = world.emu
     old, new = emu.customer("P", wa_id=OLD), emu.customer("P", wa_id=NEW)
-    notice = emu.compose([(old, payloads.changed_number_message, {"new_wa_id": NEW})])
     async with world.running():
         await emu.say(old, "my secret")
+        notice = emu.compose([(old, payloads.changed_number_message, {"new_wa_id": NEW})])  # no second before that
         await world.sent(1)
         await emu.deliveries.deliver(notice)
         await emu.say(new, "still me")
@@ -34,9 +34,9 @@ async def test_a_notice_told_again_moves_nobody_with_ids_of_their_own(world: Wor
     """It names no id, so the phone alone would lead to the wrong person."""
     emu = world.emu
     old, new = (emu.customer("P", wa_id=phone, user_id="ES.1") for phone in (OLD, NEW))
-    notice = emu.compose([(old, payloads.changed_number_message, {"new_wa_id": NEW})])
     async with world.running():
         await emu.say(old, "my secret")
+        notice = emu.compose([(old, payloads.changed_number_message, {"new_wa_id": NEW})])
         await emu.deliveries.deliver(notice)
         await emu.say(new, "still me")
         await emu.say(emu.customer("Q", wa_id=OLD, user_id="ES.2"), "hello, I am new here")
@@ -50,18 +50,14 @@ async def test_an_older_notice_told_again_undoes_no_newer_one(world: World) -> N
     emu = world.emu
     ids = {"new_user_id": "ES.1", "previous_user_id": "ES.1"}
     a, b = (emu.customer("P", wa_id=phone, user_id="ES.1") for phone in (OLD, NEW))
-    first = emu.compose([(a, payloads.changed_number_message, {"new_wa_id": NEW, **ids})])
-    second = emu.compose([(b, payloads.changed_number_message, {"new_wa_id": NEWEST, **ids})])
     kwame = emu.customer("K", user_id="ES.5")
-    third, fourth = (
-        emu.compose(
-            [(kwame, payloads.changed_user_id_message, {"previous_user_id": f"ES.{n}", "new_user_id": f"ES.{n + 1}"})]
-        )
-        for n in (5, 6)
-    )
     async with world.running():
         await emu.say(a, "one")
         await emu.say(kwame, "two")
+        first = emu.compose([(a, payloads.changed_number_message, {"new_wa_id": NEW, **ids})])
+        second = emu.compose([(b, payloads.changed_number_message, {"new_wa_id": NEWEST, **ids})])
+        moves = [{"previous_user_id": f"ES.{n}", "new_user_id": f"ES.{n + 1}"} for n in (5, 6)]
+        third, fourth = (emu.compose([(kwame, payloads.changed_user_id_message, move)]) for move in moves)
         for notice in (first, second, first, third, fourth, third):
             await emu.deliveries.deliver(notice)
         assert world.rows("SELECT phone, bsuid FROM users ORDER BY id") == [(NEWEST, "ES.1"), (None, "ES.7")]
