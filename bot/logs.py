@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -46,12 +47,24 @@ def configure(
         encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
         processors.append(lambda _logger, level, event: (f"<{PRIORITIES[level]}>" if journal else "") + encode(event))
 
-    def write(line: str) -> None:  # what can't be written is dropped: a full disk must not stop the work
-        with suppress(OSError, ValueError):  # ValueError: the stream is closed
-            stream.write(line + "\n")
-            stream.flush()
+    waiting: deque[str] = deque()
 
-    lines = SimpleNamespace(**dict.fromkeys(PRIORITIES, write))
+    def write() -> None:  # what can't be written is dropped: a full disk must not stop the work
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
+            print("".join(waiting.popleft() for _ in range(len(waiting))), end="", file=stream, flush=True)
+
+    def tell(line: str) -> None:  # what went wrong at once, should we hang or die
+        waiting.append(f"{line}\n")
+        write()
+
+    def note(line: str) -> None:  # many lines together: at each write the store's threads and we wait for each other
+        waiting.append(f"{line}\n")
+        try:
+            asyncio.get_running_loop().call_soon(write)
+        except RuntimeError:  # none runs
+            write()
+
+    lines = SimpleNamespace(**dict.fromkeys(PRIORITIES, tell) | {"debug": note, "info": note})
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=processors,

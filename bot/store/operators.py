@@ -160,9 +160,8 @@ def _cancel(
     if not paused_too:
         of_user += " AND user_id NOT IN (SELECT id FROM users WHERE paused_at IS NOT NULL)"
     values = {"user": user_id, "error": error, "now": stamp(now)}
-    users = db.execute(
-        f"SELECT count(DISTINCT user_id) FROM outbox WHERE state = 'pending'{of_user}", values
-    ).fetchone()[0]
+    query = f"SELECT count(DISTINCT user_id) FROM outbox WHERE state = 'pending'{of_user}"
+    users = db.execute(query, values).fetchone()[0]
     cancelled = 0
     while changed := db.execute(  # in steps: SQLite keeps in memory what one statement may have to take back
         f"""UPDATE outbox SET state = 'cancelled', error = :error, finished_at = :now

@@ -78,7 +78,5 @@ def _give_back(
     db: sqlite3.Connection, lease: Lease, until: datetime | None, error: str | None = None, *, attempts: int = 0
 ) -> bool:
     # An apology or a notice that has to be sent again keeps the reason that its message will end with.
-    cursor = db.execute(
-        SQL["give_back"], (stamp(until) if until else None, attempts, error, lease.messages[0].id, lease.token)
-    )
-    return cursor.rowcount == 1
+    values = (stamp(until) if until else None, attempts, error, lease.messages[0].id, lease.token)
+    return db.execute(SQL["give_back"], values).rowcount == 1

@@ -82,6 +82,7 @@ class Plan:
 
 
 Planned = tuple[list[Part], Admission | None]
+_Taken = list[tuple[int, str]]  # users, and when the limit of each will be whole again
 
 
 def part_of(row: Sequence[Any]) -> Part:
@@ -102,7 +103,7 @@ def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: d
     ids = count(1 + max((newest or 0 for _, _, newest, *_ in found), default=0))
     results: list[Planned | LeaseLost] = []
     rows: list[tuple[Any, ...]] = []
-    taken: list[tuple[int, str]] = []
+    taken: _Taken = []
     answered = []
     for plan in plans:
         lead = plan.lease.messages[0].id
@@ -119,7 +120,7 @@ def plan(db: sqlite3.Connection, plans: Sequence[Plan], limit: PairLimit, now: d
 
 def _plan(
     db: sqlite3.Connection, plan: Plan, held: Any, limit: PairLimit, now: datetime, ids: Iterator[int], rows: list[Any],
-    taken: list[tuple[int, str]],
+    taken: _Taken,
 ) -> Planned:  # fmt: skip
     """Make the parts of one plan; their rows join `rows`, and the place in its user's limit `taken`."""
     user_id, phone, bsuid, full_at, last, letter_begun = held
@@ -156,9 +157,8 @@ def _record_answers(db: sqlite3.Connection, answered: Sequence[tuple[int, Answer
         for lead, answer, ms in answered
     ]
     insert(db, "attempts (outbox_id, at, stage, outcome, duration_ms, input_tokens, output_tokens, request_id)", tried)
-    db.execute(
-        SQL["usage"], (now.date().isoformat(), len(tried), sum(row[5] for row in tried), sum(row[6] for row in tried))
-    )
+    used = (now.date().isoformat(), len(tried), sum(row[5] for row in tried), sum(row[6] for row in tried))
+    db.execute(SQL["usage"], used)
     circuits.close(db, "model", [row[0] for row in tried])
 
 
@@ -181,7 +181,7 @@ def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: Pai
     _, callback_id, tries, user_id, phone, bsuid, full_at, _, other_begun = row
     if other_begun:
         return Wait(now + SAID)
-    taken: list[tuple[int, str]] = []
+    taken: _Taken = []
     if (wait := _wait(taken, user_id, full_at, limit, now)) is not None:
         return wait
     db.execute(SQL["take"], (json.dumps(taken),))
@@ -189,9 +189,7 @@ def begin_send(db: sqlite3.Connection, part: Part, token: str | None, limit: Pai
     return Permit(Identity(phone, bsuid), f"{callback_id}.{tries + 1}")
 
 
-def _wait(
-    taken: list[tuple[int, str]], user_id: int, full_at: str | None, limit: PairLimit, now: datetime
-) -> Wait | None:
+def _wait(taken: _Taken, user_id: int, full_at: str | None, limit: PairLimit, now: datetime) -> Wait | None:
     """Take a place in the limit for one user: it joins `taken`. Or say when there is one."""
     if not limit.interval_seconds or not limit.burst:
         return None

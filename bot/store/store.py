@@ -117,9 +117,8 @@ class Store:
         """Return what sign-in cookies are signed with beside the token; made where there is none."""
 
         def work(db: sqlite3.Connection) -> str:
-            db.execute(
-                "UPDATE control SET signing_key = lower(hex(randomblob(32))) WHERE coalesce(signing_key, '') = ''"
-            )
+            missing = "WHERE coalesce(signing_key, '') = ''"
+            db.execute(f"UPDATE control SET signing_key = lower(hex(randomblob(32))) {missing}")
             return str(db.execute("SELECT signing_key FROM control").fetchone()[0])
 
         return await self._db.keep(work)

@@ -60,12 +60,9 @@ def standings(db: sqlite3.Connection, asked: Sequence[tuple[int, int, int]], now
     the answer parts that were sent and what the owner wrote, in the order of answering; no apologies and no notices,
     and nothing of cancelled or ignored messages.
     """
-    values = {
-        "hour": stamp(now - timedelta(hours=1)),
-        "day": stamp(now - timedelta(days=1)),
-        "messages": max(messages for _, messages, _ in asked),
-        "leads": json.dumps([lead for lead, *_ in asked]),
-    }
+    leads, most = json.dumps([lead for lead, *_ in asked]), max(messages for _, messages, _ in asked)
+    hour, day = (stamp(now - timedelta(hours=hours)) for hours in (1, 24))
+    values = {"leads": leads, "messages": most, "hour": hour, "day": day}
     found = {row[0]: row for row in select(db, STANDING, SQL["leads"], values)}
     return [_standing(found[lead], *bounds) for lead, *bounds in asked]
 

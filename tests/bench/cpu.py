@@ -3,8 +3,10 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 
 from pydantic import SecretStr
 
@@ -17,45 +19,49 @@ from tests.bench.bare import bare
 from tests.bench.figures import Figure, at_most
 from tests.bench.order import check_file
 
-ROUNDS = 2
-MESSAGES, USERS = 2_000, 500
+ROUNDS, MESSAGES, USERS = 12, 500, 500  # the machine's speed changes by the second: short ones, in turn
 WARM_UP = 200
 PATIENCE_SECONDS = 120.0
 READ = "SELECT count(*) FROM replies WHERE delivery = 'read'"
 
 Wait = Callable[[int], None]
-Rig = Callable[[Path, StatusPlan], contextlib.AbstractContextManager[tuple[rig.Running, Wait]]]
 
 
 def measure(folder: Path, *, quick: bool) -> list[Figure]:
     """Send the same messages through the daemon and through the bare calls, in turn."""
-    rounds, messages = (1, 400) if quick else (ROUNDS, MESSAGES)
+    rounds = 2 if quick else ROUNDS
     figures = []
     for plan, name in ((rig.NO_STATUSES, "no statuses"), (StatusPlan(), "three statuses a reply")):
-        ours: list[float] = []
-        bare_ones: list[float] = []
-        for number in range(rounds):
-            own = folder / f"{len(plan.names)}-{number}"
-            own.mkdir()
-            ours.append(_milliseconds(_daemon, own, plan, messages))
-            bare_ones.append(_milliseconds(_bare, own, plan, messages))
-            check_file(own / "bot.db", messages + WARM_UP)
-        ratio = median(one / other for one, other in zip(ours, bare_ones, strict=True))
-        beside = f"{median(ours):.2f} ms against {median(bare_ones):.2f} ms"
-        figures.append(at_most(f"CPU a message, end to end : bare calls; {name}", ratio, 1.25, beside=beside))
+        own = folder / f"{len(plan.names)}-statuses"
+        own.mkdir()
+        with _daemon(own, plan) as ours, _bare(plan) as bare:
+            sides = [_Side(*ours), _Side(*bare)]
+            for side in sides:
+                side.milliseconds(WARM_UP)
+            time.sleep(WARM_UP_SECONDS + 1.0)  # the page's templates are compiled once a start, not for each message
+            times = rig.alternate(rounds, *(partial(side.milliseconds, MESSAGES) for side in sides))
+        check_file(own / "bot.db", WARM_UP + rounds * MESSAGES)
+        one, other = map(fmean, times)
+        beside = f"{one:.2f} ms against {other:.2f} ms: {one - other:.2f} more"
+        figures.append(at_most(f"CPU a message, end to end : bare calls; {name}", one / other, 1.25, beside=beside))
     return figures
 
 
-def _milliseconds(start: Rig, folder: Path, plan: StatusPlan, messages: int) -> float:
-    """Return CPU milliseconds of the process for each message, once it is warm."""
-    with start(folder, plan) as (running, wait):
-        rig.alone(_post, running.port, WARM_UP, "warm-up")
-        wait(WARM_UP)
-        time.sleep(WARM_UP_SECONDS + 1.0)  # the page's templates are compiled once a start, not for each message
-        before = running.cpu_seconds()
-        rig.alone(_post, running.port, messages, "measured")
-        wait(WARM_UP + messages)
-        return (running.cpu_seconds() - before) / messages * 1000
+@dataclass
+class _Side:
+    """A process that answers, and how to wait until so many in all are answered."""
+
+    running: rig.Running
+    wait: Wait
+    sent: int = 0
+
+    def milliseconds(self, messages: int) -> float:
+        """Send so many more; return CPU milliseconds for each."""
+        self.sent += messages
+        before = self.running.cpu_seconds()
+        rig.alone(_post, self.running.port, messages, f"up to {self.sent}")
+        self.wait(self.sent)
+        return (self.running.cpu_seconds() - before) / messages * 1000
 
 
 def _post(port: int, messages: int, run: str) -> client.Acks:
@@ -78,7 +84,7 @@ def _daemon(folder: Path, plan: StatusPlan) -> Iterator[tuple[rig.Running, Wait]
 
 
 @contextlib.contextmanager
-def _bare(_: Path, plan: StatusPlan) -> Iterator[tuple[rig.Running, Wait]]:
+def _bare(plan: StatusPlan) -> Iterator[tuple[rig.Running, Wait]]:
     port, known = rig.free_port(), Settings()
     with rig.emulator(port, statuses=plan) as url:
         config = Config(

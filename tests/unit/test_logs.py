@@ -1,5 +1,6 @@
 """One pipeline for all logs: readable or JSON, levelled for journald, free of secrets, and never in the way."""
 
+import asyncio
 import io
 import json
 import logging
@@ -342,3 +343,55 @@ def test_the_traceback_of_a_plain_error_names_this_file(stream: io.StringIO) -> 
         log.warning("odd", exc_info=error)
         expected = "".join(traceback.format_exception(error)).rstrip("\n")
     assert line_of(stream)["exception"] == expected
+
+
+class Counted(io.StringIO):
+    """A stream that counts how often it is written to."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += bool(text)
+        return super().write(text)
+
+
+def told(stream: io.StringIO) -> list[str]:
+    """List the events that were written."""
+    return [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+
+
+async def test_the_lines_of_one_turn_of_the_loop_are_written_together() -> None:
+    """As each write costs more than the line; none is kept longer than that."""
+    stream = Counted()
+    logs.configure(stream=stream)
+    for n in range(3):
+        log.info(f"line {n}")
+    assert told(stream) == []
+    await asyncio.sleep(0)
+    assert (told(stream), stream.writes) == (["line 0", "line 1", "line 2"], 1)
+
+
+async def test_a_warning_is_written_at_once_behind_what_came_before() -> None:
+    """What goes wrong is told though the loop never turns again."""
+    stream = Counted()
+    logs.configure(stream=stream)
+    log.info("before")
+    log.warning("wrong")
+    assert told(stream) == ["before", "wrong"]
+    log.info("after")
+    await asyncio.sleep(0)
+    assert told(stream) == ["before", "wrong", "after"]
+
+
+def test_what_is_logged_last_in_a_loop_is_written(stream: io.StringIO) -> None:
+    """And what comes from a thread, or once it has ended."""
+
+    logs.configure(stream=stream)
+
+    async def last() -> None:
+        await asyncio.to_thread(log.info, "in a thread")
+        log.info("last")
+
+    asyncio.run(last())
+    log.info("afterwards")
+    assert told(stream) == ["in a thread", "last", "afterwards"]
