@@ -62,7 +62,7 @@ def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> t
     token = stamp(now)
     if free < 1:
         return [], None
-    paused, open_, suspect = db.execute(SQL["standing"], (token,)).fetchone()
+    paused, open_, suspect = db.execute(SQL["gate"], (token,)).fetchone()
     if paused:
         return [], None
     values = {"now": token, "free": free, "suspect": suspect}

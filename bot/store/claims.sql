@@ -20,7 +20,7 @@ CROSS JOIN users u ON u.id = user CROSS JOIN outbox h ON h.id = head
 u.id IN (SELECT r.user_id FROM replies r WHERE r.state IN ('planned', 'sending'))
 AND EXISTS (SELECT 1 FROM replies r WHERE r.outbox_id = h.id AND r.state IN ('planned', 'sending'))
 
--- name: standing
+-- name: gate
 -- Whether all is paused, which circuits are open, and the suspect: rows found leased at two starts share one slot, so
 -- that blame is certain and nobody else waits for them.
 SELECT paused_at, (SELECT json_group_array(json_array(service, probe_at, probing)) FROM circuits WHERE state = 'open'),

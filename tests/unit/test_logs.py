@@ -385,7 +385,6 @@ async def test_a_warning_is_written_at_once_behind_what_came_before() -> None:
 
 def test_what_is_logged_last_in_a_loop_is_written(stream: io.StringIO) -> None:
     """And what comes from a thread, or once it has ended."""
-
     logs.configure(stream=stream)
 
     async def last() -> None:
