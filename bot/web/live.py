@@ -16,7 +16,7 @@ from bot.store.store import Store
 from bot.web.guard import VISITOR, Visitor
 
 MOST_WATCHERS = 100
-LEAST_SECONDS = 1.0  # between two drawings
+LEAST_SECONDS, MOST_SECONDS = 1.0, 8.0  # between two drawings
 WARM_UP_SECONDS = 2.0  # after the start, which has better things to do
 IDLE_SECONDS = 5.0  # after which ages are drawn anew though nothing changed
 REST = 200  # times what drawing and sending took: 0.5 % of a core
@@ -99,8 +99,9 @@ class Live:
                 if self._watchers and (state := (await self._store.insights.changes(), *known)) != seen:
                     await self._draw_all()
                     seen = state
-            # The process's whole time: while there is more important work, pages are drawn less often.
-            await asyncio.sleep(max(LEAST_SECONDS, REST * (time.process_time() - began)))
+            # The process's whole time: while there is more important work, pages are drawn less often. But one costly
+            # drawing, as the first after a start, doesn't leave them behind for a minute.
+            await asyncio.sleep(min(max(LEAST_SECONDS, REST * (time.process_time() - began)), MOST_SECONDS))
 
     async def _draw_all(self) -> None:
         for view in set(self._watchers):  # one after the other: who asks for a page meanwhile waits for one of them

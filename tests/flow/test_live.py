@@ -394,6 +394,20 @@ async def test_a_page_that_cannot_be_drawn_stays_as_it_was(opened: OpenPage, pag
         assert await page.event() == {"a": "3"}
 
 
+async def test_a_costly_drawing_is_not_paid_for_with_a_page_left_behind(
+    opened: OpenPage, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first after a start compiles templates, 0.2 s: 200 times that was a page that stood still for 40 s."""
+    monkeypatch.setattr("bot.web.live.REST", 1e9)
+    monkeypatch.setattr("bot.web.live.MOST_SECONDS", 0.05)
+    async with serving(pages.app) as port:
+        page = await opened(port)
+        await page.event()
+        for n in range(3):
+            await pages.show("/", a=f"change {n}")
+            assert (await page.event())["a"] == f"change {n}"
+
+
 async def test_drawing_that_breaks_is_told_at_once(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages would stand still, and the log say nothing until the daemon ends."""
 

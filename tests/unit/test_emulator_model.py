@@ -232,10 +232,10 @@ async def test_a_connection_is_cut(emu: Emulator, sdk: AsyncOpenAI, kind: str) -
 
 async def test_a_body_drips_past_the_packages_timeout(emu: Emulator, sdk: AsyncOpenAI) -> None:
     """Each byte is in time, the whole is not: only an outer timeout helps."""
-    emu.faults.add("drip", service="model", seconds=0.3)
+    emu.faults.add("drip", service="model", seconds=2.0)
     began = time.monotonic()
-    assert (await ask(sdk, timeout=0.1)).output_text == "answer to: hello"
-    assert time.monotonic() - began > 0.25
+    assert (await ask(sdk, timeout=1.0)).output_text == "answer to: hello"
+    assert time.monotonic() - began > 1.5
 
 
 async def test_a_model_hangs_until_the_caller_has_had_enough(emu: Emulator, sdk: AsyncOpenAI) -> None:
