@@ -25,6 +25,8 @@ Bulk = Callable[[sqlite3.Connection, list[A]], Sequence[T | Exception]]
 Ran = Callable[[int, float], None]  # how many calls a transaction served, and its seconds
 
 IDLE_SECONDS = 0.003  # after such a pause the writer commits half of what waits first
+GATHER_TURNS = 8  # of a busy loop, at most, before a batch begins
+BUSY_SECONDS = 0.0001  # a turn of the loop that takes longer had other work
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
 STORE_AGAIN_SECONDS = 1.0
 CLOSING_PATIENCE_SECONDS = 2.0
@@ -195,6 +197,7 @@ class _Lane:
             # Turns that ended together would be committed together, and again, and nothing be worked on meanwhile.
             halve = now() - idle_since > self._halve_after
             while self._jobs:
+                await _gather(now)
                 batch = [self._jobs.popleft() for _ in range(-(-len(self._jobs) // (1 + halve)))]
                 halve, began = False, now()
                 if self.trouble and self._verb == "write":
@@ -250,6 +253,15 @@ class _Lane:
                 log.error(f"store can't {self._verb}", reason=why)
             else:
                 log.info(f"store {self._verb}s again")
+
+
+async def _gather(now: Callable[[], float]) -> None:
+    """Let a busy loop go on for some turns: what joins the batch meanwhile costs no statements of its own."""
+    for _ in range(GATHER_TURNS):
+        began = now()
+        await asyncio.sleep(0)
+        if now() - began < BUSY_SECONDS:
+            return
 
 
 def _set(done: asyncio.Future[Any], well: bool, value: Any) -> None:

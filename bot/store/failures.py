@@ -53,9 +53,8 @@ def meant(db: sqlite3.Connection, which: Failing) -> tuple[str, Row]:
     if which.search:
         places = {"name": ("u.name",), "text": ("o.body", "f.error"), "number": ("u.phone", "u.bsuid", "o.id")}
         likes = [f"{column} LIKE :{words} ESCAPE '!'" for words in places for column in places[words]]
-        chosen = f"""SELECT f.* FROM ({chosen} ORDER BY failed_at DESC, id DESC LIMIT {SEARCHED}) f
-                     CROSS JOIN outbox o ON o.id = f.id CROSS JOIN users u ON u.id = o.user_id
-                     WHERE u.id = :exact OR {" OR ".join(likes)}"""
+        newest = f"SELECT f.* FROM ({chosen} ORDER BY failed_at DESC, id DESC LIMIT {SEARCHED}) f"
+        chosen = f"{newest} {SQL['whose']} WHERE u.id = :exact OR {' OR '.join(likes)}"
     return chosen, values | patterns(which.search)
 
 

@@ -12,3 +12,6 @@ SELECT (SELECT json_array(count(*), count(*) FILTER (WHERE retry_until > :now)) 
 -- name: causes
 SELECT error, count(*) AS count, count(*) FILTER (WHERE retry_until > :now) AS can FROM failing
  GROUP BY error ORDER BY count DESC, error
+
+-- name: whose
+CROSS JOIN outbox o ON o.id = f.id CROSS JOIN users u ON u.id = o.user_id

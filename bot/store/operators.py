@@ -156,18 +156,11 @@ def forget(db: sqlite3.Connection, user_id: int, now: datetime, who: Operator) -
 def _cancel(
     db: sqlite3.Connection, user_id: int | None, error: str, now: datetime, *, paused_too: bool = True
 ) -> tuple[int, int]:
-    of_user = "" if user_id is None else " AND user_id = :user"
-    if not paused_too:
-        of_user += " AND user_id NOT IN (SELECT id FROM users WHERE paused_at IS NOT NULL)"
-    values = {"user": user_id, "error": error, "now": stamp(now)}
-    query = f"SELECT count(DISTINCT user_id) FROM outbox WHERE state = 'pending'{of_user}"
-    users = db.execute(query, values).fetchone()[0]
-    cancelled = 0
-    while changed := db.execute(  # in steps: SQLite keeps in memory what one statement may have to take back
-        f"""UPDATE outbox SET state = 'cancelled', error = :error, finished_at = :now
-             WHERE id IN (SELECT id FROM outbox WHERE state = 'pending'{of_user} LIMIT 1000)""",
-        values,
-    ).rowcount:
+    waiting = "FROM outbox WHERE state = 'pending'" + " AND user_id = :user" * (user_id is not None)
+    waiting += " AND user_id NOT IN (SELECT id FROM users WHERE paused_at IS NOT NULL)" * (not paused_too)
+    values, cancelled = {"user": user_id, "error": error, "now": stamp(now), "most": MOST_AT_ONCE}, 0
+    users = db.execute(f"SELECT count(DISTINCT user_id) {waiting}", values).fetchone()[0]
+    while changed := db.execute(f"{SQL['cancel']} WHERE id IN (SELECT id {waiting} LIMIT :most)", values).rowcount:
         cancelled += changed
     return users, cancelled
 

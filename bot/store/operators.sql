@@ -76,3 +76,6 @@ DELETE FROM user_ids WHERE user_id IN (SELECT value FROM json_each(:ids))
 
 -- name: themselves
 DELETE FROM users WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- name: cancel
+UPDATE outbox SET state = 'cancelled', error = :error, finished_at = :now

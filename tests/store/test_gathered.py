@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -151,22 +152,55 @@ async def test_an_apology_that_is_not_planned_still_tells_that_the_service_works
     assert await desk.store.insights.circuits() == []
 
 
-@pytest.mark.parametrize(("idle_seconds", "batches"), [(-1, [5, 4]), (inf, [9])])
+class Batches:
+    """Writes whose batches are counted."""
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.sizes = database, list[int]()
+
+    async def write(self, n: int) -> int:
+        """Take part in a batch."""
+        return await self.database.write_together(self._work, n)
+
+    def _work(self, _: sqlite3.Connection, arguments: list[int]) -> Sequence[int]:
+        self.sizes.append(len(arguments))
+        return arguments
+
+
+@asynccontextmanager
+async def batches(folder: Path) -> AsyncIterator[Batches]:
+    """Open a file for them."""
+    migrate(folder / "bot.db", datetime(2026, 11, 24, tzinfo=UTC))
+    database = await Database.open(folder / "bot.db")
+    try:
+        yield Batches(database)
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize(("idle_seconds", "sizes"), [(-1, [5, 4]), (inf, [9])])
 async def test_after_a_pause_half_is_committed_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_seconds: float, batches: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_seconds: float, sizes: list[int]
 ) -> None:
     """So turns of one length don't stay in step; without a pause there is nothing to gain by a second commit."""
     monkeypatch.setattr(store_db, "IDLE_SECONDS", idle_seconds)
-    migrate(tmp_path / "bot.db", datetime(2026, 11, 24, tzinfo=UTC))
-    database = await Database.open(tmp_path / "bot.db")
-    seen: list[int] = []
+    async with batches(tmp_path) as counted:
+        assert await asyncio.gather(*map(counted.write, range(9))) == list(range(9))
+    assert counted.sizes == sizes
 
-    def work(_db: sqlite3.Connection, arguments: list[int]) -> Sequence[int]:
-        seen.append(len(arguments))
-        return arguments
 
-    try:
-        assert await asyncio.gather(*(database.write_together(work, n) for n in range(9))) == list(range(9))
-    finally:
-        await database.close()
-    assert seen == batches
+@pytest.mark.parametrize(("busy_seconds", "first"), [(-1, 4), (inf, 1)])
+async def test_a_busy_loop_goes_on_for_some_turns_before_a_batch_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy_seconds: float, first: int
+) -> None:
+    """What comes in those turns shares the statements, and no more are waited for; an idle loop waits for none."""
+    monkeypatch.setattr(store_db, "IDLE_SECONDS", inf)
+    monkeypatch.setattr(store_db, "GATHER_TURNS", 4)
+    monkeypatch.setattr(store_db, "BUSY_SECONDS", busy_seconds)
+    async with batches(tmp_path) as counted:
+        writes = []
+        for n in range(20):
+            writes.append(asyncio.create_task(counted.write(n)))
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*writes) == list(range(20))
+    assert counted.sizes[0] in {first, first + 1}
