@@ -4,7 +4,7 @@
 
 -- name: columns
 h.id, h.wamid, h.type, h.body, h.sent_at, h.received_at, h.phone_number_id,
-iif(json_valid(h.payload), h.payload ->> '$.context.id', NULL),
+iif(json_valid(h.payload), CAST(h.payload ->> '$.context.id' AS TEXT), NULL),
 u.id, u.name, h.attempts, h.crashes, h.manual, h.error, coalesce(u.last_message_at, h.sent_at),
 json((SELECT json_group_array(json(planned)) FROM
       (SELECT json_array({PART_COLUMNS}) AS planned

@@ -154,6 +154,14 @@ async def test_a_time_of_a_person_that_is_none_stops_only_them(desk: Desk, path:
     assert words(await desk.claim()) == ["a"]
 
 
+async def test_a_number_that_is_none_in_a_payload_holds_up_nobody_else(desk: Desk, path: Path) -> None:
+    """SQLite takes 1e999 for JSON and for infinity, which it can't write as JSON again."""
+    await desk.say(ANA, "a")
+    await desk.say(BEN, "b")
+    by_hand(path, """UPDATE outbox SET payload = '{"context":{"id":1e999}}' WHERE body = 'a'""")
+    assert words(await desk.claim()) == ["a", "b"]
+
+
 async def test_a_body_can_be_corrected(desk: Desk, path: Path) -> None:
     """A plain write, also while the message waits for its next try."""
     await desk.say(ANA, "a")
