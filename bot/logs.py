@@ -34,7 +34,7 @@ def configure(
 
     `secrets` never show: a value that is one, or holds one, has `[secret]` in its place, exceptions included.
     """
-    stream = stream or sys.stderr
+    stream = stream or sys.stderr or sys.stdout  # a shell's 2>&- leaves no standard error
     journal = False
     with suppress(OSError, ValueError):  # no file behind it
         status = os.fstat(stream.fileno())
@@ -50,7 +50,7 @@ def configure(
     waiting: deque[str] = deque()
 
     def write() -> None:  # what can't be written is dropped: a full disk must not stop the work
-        with suppress(OSError, ValueError):  # ValueError: the stream is closed
+        with suppress(OSError, ValueError, IndexError):  # the stream is closed; another thread was faster
             print("".join(waiting.popleft() for _ in range(len(waiting))), end="", file=stream, flush=True)
 
     def tell(line: str) -> None:  # what went wrong at once, should we hang or die

@@ -1,6 +1,7 @@
 -- name: columns
-key, r.id, r.state, r.wamid, r.duplicates, r.delivery, r.error, r.sent_at, r.outbox_id, r.tries,
-r.sending_at
+key, r.id, r.state, r.wamid,
+iif(json_valid(r.duplicates), iif(json_type(r.duplicates) = 'array', r.duplicates, NULL), NULL),
+r.delivery, r.error, r.sent_at, r.outbox_id, r.tries, r.sending_at
 
 -- name: by_names
 json_each(?) CROSS JOIN replies r ON r.id = coalesce(

@@ -334,6 +334,15 @@ def test_loggers_are_cached_on_the_stream_of_the_process(monkeypatch: pytest.Mon
     assert line_of(stream)["event"] == "turn"
 
 
+def test_without_a_standard_error_lines_go_to_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell's `2>&-` closes it; the commands work all the same."""
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", stream := io.StringIO())
+    logs.configure(environ={})
+    log.info("turn")
+    assert line_of(stream)["event"] == "turn"
+
+
 def test_the_traceback_of_a_plain_error_names_this_file(stream: io.StringIO) -> None:
     """What is logged as exc_info is formatted by structlog as Python does it."""
     logs.configure(stream=stream, environ={})

@@ -3,9 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from bot.domain import Done, InDoubt, Lease, Part
 from tests.store.desk import Desk, at
-from tests.store.sqlite.terminal import rows
+from tests.store.sqlite.terminal import by_hand, rows
 
 ANA = "5215550001"
 
@@ -31,6 +33,16 @@ async def test_two_wamids_for_one_part_are_both_kept_and_counted(desk: Desk, pat
         await desk.tell("delivered", callback=second, wamid="out.second")
     assert rows(path, "SELECT wamid, duplicates FROM replies") == [("out.second", '["out.first"]')]
     assert await desk.told(ANA) == [("answer", "sent", "delivered")]
+
+
+@pytest.mark.parametrize("nonsense", ["see out.first", "5", '{"out": 1}'])
+async def test_nonsense_by_hand_among_duplicates_holds_up_no_status(desk: Desk, path: Path, nonsense: str) -> None:
+    """Nor what came in the same webhook: it would be refused again and again."""
+    lease, part, callback = await sending(desk)
+    await desk.settle(lease, Done(desk.receipt(part, "out.1")))
+    by_hand(path, f"UPDATE replies SET duplicates = '{nonsense}'")
+    await desk.tell("delivered", callback=callback, wamid="out.2")
+    assert rows(path, "SELECT delivery, wamid, duplicates FROM replies") == [("delivered", "out.1", '["out.2"]')]
 
 
 async def test_a_receipt_after_its_status_is_no_duplicate(desk: Desk, path: Path) -> None:
