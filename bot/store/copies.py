@@ -32,8 +32,8 @@ def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         raise StartError(f"{path} can't be used as the database: {unavailable(error, path)}") from error
 
 
-def back_up(path: Path, copy: Path, tell: Tell = lambda _: None) -> None:
-    """Write a whole, sound copy of `path`, one file, over what is called so.
+def back_up(path: Path, copy: Path, tell: Tell = lambda _: None) -> int:
+    """Write a whole, sound copy of `path`, one file, over what is called so; return how many bytes it has.
 
     Nobody waits for it; only the WAL grows meanwhile. Raises StartError, with nothing left behind.
     """
@@ -43,7 +43,7 @@ def back_up(path: Path, copy: Path, tell: Tell = lambda _: None) -> None:
     if in_use or copy.resolve() in ours or (os.access(copy, os.F_OK) and not copy.is_file()):
         raise StartError(f"{copy} is the database itself, another in use, or no file: name another, or move that away")
     with _made(path, copy, tell) as part:
-        part.replace(copy)
+        return part.replace(copy).stat().st_size
 
 
 def put_back(copy: Path, path: Path) -> Row:

@@ -224,11 +224,11 @@ def backup(config: Config, *, target: Path, keep: int | None, as_json: bool) -> 
         raise click.UsageError(f"--keep wants a folder that is there: mkdir -m 700 {target}")
     copy = target / f"bot-{stamp(Clock().now()).replace(':', '')}.db" if target.is_dir() else target.resolve()
     with click.progressbar(length=100, label="Copying", file=sys.stderr) as bar:
-        back_up(config.store.path, copy, lambda share: bar.update(round(share * 100) - bar.pos))
-    others = sorted({*copy.parent.glob("bot-20??-??-??T??????.???Z.db")} - {copy, config.store.path})
-    for old in others[: 1 - keep or None] if keep else ():
+        size = back_up(config.store.path, copy, lambda share: bar.update(round(share * 100) - bar.pos))
+    copies = sorted({*copy.parent.glob("bot-20??-??-??T??????.???Z.db")} - {config.store.path})
+    for old in {*copies[: -(keep or 0)]} - {copy}:  # never what is newer: another backup made it meanwhile
         old.unlink(missing_ok=True)  # another backup's --keep was faster
-    report.show({"copy": str(copy), "bytes": copy.stat().st_size}, [f"{copy}: whole and sound."], as_json=as_json)
+    report.show({"copy": str(copy), "bytes": size}, [f"{copy}: whole and sound."], as_json=as_json)
 
 
 @_command

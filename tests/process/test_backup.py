@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 from bot.emulator import Emulator
+from bot.store.migrate import migrate
+from tests.clock import START
 from tests.process.harness import Bot, until
 
 ANA = "34600111222"
@@ -19,6 +21,21 @@ from bot.terminal import commands
 copies.STEP_PAGES, whole = 1, copies.back_up
 commands.back_up = lambda path, copy, _: whole(path, copy, lambda _: os.kill(os.getpid(), signal.SIGKILL))
 sys.argv = ["bot", "backup", "copy.db"]
+from bot.cli import main
+main()
+"""
+
+HELD = """
+import sys, time
+from pathlib import Path
+from bot.terminal import commands
+def held(path, copy, tell, whole=commands.back_up):
+    whole(path, copy, tell)
+    Path("copied").touch()
+    while not Path("go on").exists():
+        time.sleep(0.01)
+commands.back_up = held
+sys.argv = ["bot", "backup", "--keep", "1", "."]
 from bot.cli import main
 main()
 """
@@ -99,3 +116,15 @@ async def test_a_copy_that_is_cut_off_takes_nobodys_name(bot: Bot, emu: Emulator
     assert [left.exists(), under_way.exists()] == [False, True]
     assert counted(copy) == 1
     assert process.running
+
+
+async def test_two_copies_at_once_take_away_what_is_older_alone(bot: Bot) -> None:
+    """The one that was begun first ends last: the newest copy stays."""
+    migrate(bot.database, START)
+    first = await bot.launch(sys.executable, "-c", HELD)
+    await until((bot.folder / "copied").exists, seconds=20)
+    second = await bot.command("backup", "--keep", "1", ".", "--json")
+    (bot.folder / "go on").touch()
+    assert await first.ended() == 0
+    assert "whole and sound" in first.output
+    assert [str(copy.name) for copy in bot.folder.glob("bot-20*.db")] == [json.loads(second.out)["copy"]]
