@@ -1,5 +1,6 @@
 -- name: pause
--- What a restore does to a copy, of whatever version, before it counts.
+-- What a restore does to a copy, of whatever version, before it counts. A hand may have taken the one row of control.
+INSERT OR IGNORE INTO control (id, depth) SELECT 1, count(*) FROM outbox WHERE state IN ('pending', 'leased');
 INSERT INTO audit (at, who, action)
 SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'restore', 'pause' FROM control WHERE depth > 0 AND paused_at IS NULL;
 UPDATE control SET paused_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE depth > 0 AND paused_at IS NULL;

@@ -17,6 +17,7 @@ import structlog
 from bot.errors import BadValue, StoreUnavailable
 from bot.store.batch import Job, each, run_batch
 from bot.store.damage import Broken, missed, open_files, touch, unavailable
+from bot.store.rows import statements
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -28,6 +29,7 @@ IDLE_SECONDS = 0.003  # after such a pause the writer commits half of what waits
 GATHER_TURNS = 8  # of a busy loop, at most, before a batch begins
 BUSY_SECONDS = 0.0001  # a turn of the loop that takes longer had other work
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
+SQL = statements(__file__, BUSY_MS=str(BUSY_MS))
 STORE_AGAIN_SECONDS = 1.0
 CLOSING_PATIENCE_SECONDS = 2.0
 LOOK_SECONDS = 5.0
@@ -53,7 +55,7 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path, committed: Ran | None = None) -> "Database":
-        """Open an existing, migrated file; `committed` hears of each transaction that writes. Raises sqlite3.Error."""
+        """Open an existing, migrated file; `committed` hears of each transaction. Raises StoreUnavailable."""
         async with contextlib.AsyncExitStack() as stack:
             opened = []
             for query_only in (False, True, True):
@@ -275,20 +277,11 @@ async def _connect(path: Path, *, query_only: bool = False) -> aiosqlite.Connect
         connection = await connection
         # A byte that somebody's terminal wrote in another code must not keep a row, and all beside it, from being read.
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-        for pragma in (
-            f"busy_timeout = {BUSY_MS}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-            "journal_size_limit = 67108864",
-            "wal_autocheckpoint = 4000",  # pages: what is written again and again is copied into the file less often
-            # One message touches over 64 KiB of pages: a statement's own journal would be a file each time.
-            "temp_store = MEMORY",
-            "query_only = ON" if query_only else "query_only = OFF",
-        ):
-            await connection.execute_fetchall(f"PRAGMA {pragma}")
-    except BaseException:  # whatever it was, leave no thread behind
+        await connection.executescript(f"{SQL['opened']} PRAGMA query_only = {query_only};")
+    except BaseException as error:  # whatever it was, leave no thread behind
         await connection.close()
         connection._thread.join()  # where it was cut off while it opened, nothing else waits for it
+        if isinstance(error, sqlite3.Error):
+            raise unavailable(error, path) from error
         raise
     return connection

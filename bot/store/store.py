@@ -51,13 +51,13 @@ class Store:
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, committed: Ran | None = None, **limits: Any) -> "Store":
-        """Create the file or bring it up to date, and open it; `limits` as above. Raises StartError."""
+        """Create or renew the file and open it; `limits` as above. Raises StartError, StoreUnavailable."""
         migrate.migrate(path, clock.now())
         return cls(await Database.open(path, committed), clock, **limits)
 
     @classmethod
     async def open_existing(cls, path: Path, *, clock: Clock, **limits: Any) -> "Store":
-        """Open a file as it is, for the terminal's commands. Raises StartError."""
+        """Open a file as it is, for the terminal's commands. Raises StartError, StoreUnavailable."""
         migrate.check_file(path)
         return cls(await Database.open(path), clock, **limits)
 

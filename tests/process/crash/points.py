@@ -203,19 +203,11 @@ def install() -> None:
         points = Points(wanted, int(os.environ.get("CRASH_HIT", "1")))
         points.install()
         keywords["factory"] = points.connection_factory()
-    pages = os.environ.get("CRASH_CHECKPOINT_PAGES")
+    if pages := os.environ.get("CRASH_CHECKPOINT_PAGES"):
+        db.SQL["opened"] += f"PRAGMA wal_autocheckpoint = {pages};"
     connect = db.aiosqlite.connect
 
     async def connected(*arguments: Any, **options: Any) -> Any:
-        connection = await connect(*arguments, **options, **keywords)
-        if pages:
-            execute = connection.execute_fetchall
-
-            async def execute_fetchall(sql: str, *values: Any) -> Any:
-                sql = f"PRAGMA wal_autocheckpoint = {pages}" if "wal_autocheckpoint" in sql else sql
-                return await execute(sql, *values)
-
-            connection.execute_fetchall = execute_fetchall
-        return connection
+        return await connect(*arguments, **options, **keywords)
 
     db.aiosqlite.connect = connected

@@ -11,7 +11,7 @@ from bot.store import copies, migrate
 from tests.clock import START
 from tests.store.conftest import OpenDesk
 from tests.store.desk import Desk
-from tests.store.sqlite.terminal import check_sums, rows
+from tests.store.sqlite.terminal import by_hand, check_sums, rows
 
 ANA = "5215550001"
 
@@ -74,6 +74,17 @@ def test_a_place_that_cannot_be_written_is_said(path: Path, tmp_path: Path, targ
     with pytest.raises(StartError, match=f"{target} {why}"):
         copies.back_up(path, tmp_path / target)
     assert list(tmp_path.glob("**/*part*")) == []
+
+
+async def test_a_copy_without_its_switches_waits_all_the_same(desk: Desk, path: Path, tmp_path: Path) -> None:
+    """A hand took the row away: it is made anew, so that what may have been answered isn't answered again."""
+    await desk.say(ANA, "hello")
+    copy, restored = tmp_path / "copy.db", tmp_path / "restored.db"
+    copies.back_up(path, copy)
+    by_hand(copy, "DELETE FROM control")
+    assert copies.put_back(copy, restored)["waiting"] == 1
+    assert rows(restored, "SELECT depth, paused_at IS NOT NULL FROM control") == [(1, 1)]
+    check_sums(restored)
 
 
 @pytest.mark.parametrize("version", [migration.version for migration in migrate.known_migrations()])

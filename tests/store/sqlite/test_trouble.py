@@ -105,11 +105,19 @@ async def test_a_rollback_that_complains_stops_nobody(
     assert rows(path, "SELECT value FROM n") == [(2,)]
 
 
+async def test_a_file_that_is_locked_as_it_is_opened_is_said_to_be(path: Path) -> None:
+    """As a restore does for a moment, after it was looked at: a sentence, no traceback."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executescript("PRAGMA journal_mode = DELETE; CREATE TABLE n (value); BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailable, match="close what else uses it: database is locked"):
+            await Database.open(path)
+
+
 async def test_an_opening_that_fails_leaves_no_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unclosed connection's thread would hang the exit."""
     before = threading.active_count()
     path.write_text("no database " * 100)
-    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+    with pytest.raises(StoreUnavailable, match="not a database"):
         await Database.open(path)
     path.unlink()
     connect, opened = db._connect, []
