@@ -175,7 +175,7 @@ def _reload(daemon: Daemon, reread: Callable[[], Config]) -> None:
     try:
         daemon.reload(reread())
     except Exception as error:  # what stands there may be a number or a secret: the log gets the keys alone
-        log.error("not reloaded: `bot check` says why", mistakes=[line.split()[0] for line in str(error).splitlines()])
+        log.error("not reloaded: `bot doctor` says why", mistakes=[line.split()[0] for line in str(error).splitlines()])
     notify("READY=1")
 
 

@@ -4,6 +4,7 @@ What each answer means is said in words: check.json. What the file tells is judg
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from platform import python_version
@@ -26,7 +27,7 @@ async def examine(config: Config, path: Path, *, offline: bool) -> list[Finding]
     """
     database, found = config.store.path, [told("versions", "known", bot=__version__, python=python_version())]
     try:
-        mends = "; ".join(_mends(path, database))
+        mends = "; ".join(_mends(path, database, path.parent / (config.openai.instructions_file or path.name)))
         found.append(told("permissions", "open" if mends else "closed", mends=mends))
         store = await Store.open_existing(database, clock=Clock(), budget=Budget.of(config))
         try:
@@ -43,8 +44,13 @@ async def examine(config: Config, path: Path, *, offline: bool) -> list[Finding]
     return found if offline else [*found, *(lacking or await check_online(config))]
 
 
-def _mends(path: Path, database: Path) -> Iterator[str]:
-    """Yield what others could read or change, and what the owner of its folder could not, each with its remedy."""
+def _lets(file: Path, who: os.stat_result, bit: int) -> bool:
+    seen = file.stat()
+    return bool(seen.st_mode >> (6 if seen.st_uid == who.st_uid else 3 if seen.st_gid == who.st_gid else 0) & bit)
+
+
+def _mends(path: Path, database: Path, instructions: Path) -> Iterator[str]:
+    """Yield what others could read or change, and what the owner of the database's folder could not, with remedies."""
     secret = (*path.parent.glob("*.env"), *path.parent.glob("credentials/*"))
     private = tuple(database.parent.glob(f"{database.name}*"))
     for file, bits in {
@@ -55,7 +61,10 @@ def _mends(path: Path, database: Path) -> Iterator[str]:
     }.items():
         if file.stat().st_mode & bits and file.parent.stat().st_mode & (0o001 | bits & 0o010):  # let in by the folder
             yield f"{file} is open to others: chmod {'o-w' if bits == 0o002 else 'go='} {file}"
-    owners, folder = {file.stat().st_uid for file in private}, database.parent
-    alone = owners and not folder.stat().st_mode & 0o022  # only its owner may write there
-    if len(owners | ({folder.stat().st_uid} if alone else set())) > 1:
+    owners, folder, who = {file.stat().st_uid for file in private}, database.parent, database.parent.stat()
+    for file in sorted({path, instructions}) if who.st_uid else ():  # the daemon runs as who has the folder
+        if not (_lets(file, who, 4) and all(_lets(above, who, 1) for above in file.resolve().parents)):
+            yield f"{folder}'s owner, who runs the bot, can't read {file}: chmod a+r, or take it out of a closed folder"
+    alone = owners and not who.st_mode & 0o022  # only its owner may write there
+    if len(owners | ({who.st_uid} if alone else set())) > 1:
         yield f"{database} isn't its folder's owner's: chown --reference={folder} {database}*"

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from bot.cli import main
 from bot.clock import Clock, stamp
 from bot.config import Config
-from bot.config.settings import Alerts, Store
+from bot.config.settings import Alerts, OpenAI, Store
 from bot.doctor import examine
 from bot.domain import Operator
 from bot.store.store import Store as OpenStore
@@ -176,6 +176,41 @@ async def test_a_file_that_is_not_the_folders_owners_says_whom_to_give_it_to(
     assert await wrong(folder) == ""
     (folder / "bot.db.lock").touch(0o600)
     assert "chown --reference=" in await wrong(folder)
+
+
+async def test_what_the_daemon_may_not_read_is_said_though_root_may(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bot check`, as root, finds nothing wrong; a reload and the next start would."""
+    async with a_store(folder):
+        pass
+    toml, words, real = folder / "etc" / "bot.toml", folder / "etc" / "words.txt", Path.stat
+    toml.parent.mkdir()
+    toml.touch()
+    words.touch()
+    for place, mode in ((toml.parent, 0o755), (toml, 0o644), (words, 0o600)):  # whatever the umask
+        place.chmod(mode)
+    config = Config(store=Store(url=f"sqlite:///{folder / 'bot.db'}"), openai=OpenAI(instructions_file="words.txt"))
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        mode, *found = real(path, **options)
+        mode |= 0o055 * (path in folder.parents)
+        owner = 1000 if path.is_relative_to(toml.parent) else 1001  # the daemon's is the rest
+        return os.stat_result((mode, *found[:3], owner, owner, *found[5:]))
+
+    monkeypatch.setattr(Path, "stat", stat)
+
+    async def said() -> str:
+        return "\n".join(finding.text for finding in await examine(config, toml, offline=True))
+
+    assert f"{folder}'s owner, who runs the bot, can't read {words}: chmod a+r, or take it out" in await said()
+    words.chmod(0o644)
+    assert "Permissions are right" in await said()
+    toml.chmod(0o640)
+    assert f"can't read {toml}: chmod a+r" in await said()
+    toml.chmod(0o644)
+    toml.parent.chmod(0o700)
+    assert f"can't read {words}" in await said()
 
 
 async def test_a_damaged_file_is_told_and_where_help_is(folder: Path) -> None:

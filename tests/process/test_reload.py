@@ -53,7 +53,7 @@ async def test_a_mistake_changes_nothing_and_is_said(bot: Bot, emu: Emulator) ->
     process = await bot.start()
     bot.configure(openai={"model": "another"}, limits={"cost_per_day": -1, "answers": 3, "deny": [34600111222]})
     process.send(signal.SIGHUP)
-    line = await process.logged("not reloaded: `bot check` says why")
+    line = await process.logged("not reloaded: `bot doctor` says why")
     assert {"limits.cost_per_day", "limits.answers", "limits.deny"} < set(line["mistakes"])
     assert "34600111222" not in process.output
     bot.config.write_text("x = " + "[" * 3000)
