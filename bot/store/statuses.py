@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +84,7 @@ class _Reply:
             self.delivery = status.delivery
 
 
+_CHANGING = ("id", "state", "wamid", "duplicates", "delivery", "error", "sent_at")
 _BY_ID = "json_each(?) CROSS JOIN replies r ON r.id = value"
 
 
@@ -130,8 +131,7 @@ def record_sent(db: sqlite3.Connection, receipts: Sequence[Receipt], now: str, o
 
 def _save(db: sqlite3.Connection, replies: dict[int, _Reply], rows: Iterable[list[Any]]) -> None:
     """Write the replies that are not as their rows were read."""
-    before = {columns[0]: tuple(columns[:7]) for columns in rows}
-    changed = [values for id_, reply in replies.items() if (values := astuple(reply)[:7]) != before[id_]]
-    if not changed:
-        return
-    db.execute(SQL["save"], (json.dumps(changed),))
+    before = {columns[0]: columns[: len(_CHANGING)] for columns in rows}
+    now = {id_: [getattr(reply, name) for name in _CHANGING] for id_, reply in replies.items()}
+    if changed := [values for id_, values in now.items() if values != before[id_]]:
+        db.execute(SQL["save"], (json.dumps(changed),))
