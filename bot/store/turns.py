@@ -75,20 +75,14 @@ def _standing(row: list[Any], most_messages: int, most_characters: int) -> Stand
 
 def said(messages: list[Any], owners: list[Any], most_messages: int, most_characters: int) -> tuple[Utterance, ...]:
     """Return the newest utterances, oldest first, within both bounds, of what the statement `spoken` found."""
-    spoken = [(at, 0, 0, Utterance("assistant", body)) for at, body in reversed(owners)]
+    spoken = [(at, 0, n, "assistant", body) for n, (at, body) in enumerate(reversed(owners))]
     for id_, at, body, answer in messages:
-        spoken.append((at, id_, 0, Utterance("user", body)))
-        spoken.append((at, id_, 1, Utterance("assistant", "\n\n".join(answer))))
-    spoken.sort(key=lambda entry: entry[:3])
-    uttered = [utterance for *_, utterance in spoken if utterance.text]
-    return _newest(uttered, most_messages, most_characters)
-
-
-def _newest(spoken: list[Utterance], messages: int, characters: int) -> tuple[Utterance, ...]:
+        spoken += ((at, id_, 0, "user", body), (at, id_, 1, "assistant", answer))
+    uttered = [(role, text) for *_, role, text in sorted(spoken) if text]
     chosen: list[Utterance] = []
-    for utterance in reversed(spoken[-messages:] if messages else []):
-        characters -= len(utterance.text)
-        if characters < 0:
+    for role, text in reversed(uttered[-most_messages:] if most_messages else []):
+        most_characters -= len(text)
+        if most_characters < 0:
             break
-        chosen.append(utterance)
+        chosen.append(Utterance(role, text))
     return tuple(reversed(chosen))

@@ -1,7 +1,7 @@
 -- name: spoken
-json((SELECT json_group_array(json_array(id, finished_at, body, json(answer))) FROM
+json((SELECT json_group_array(json_array(id, finished_at, body, answer)) FROM
     (SELECT id, finished_at, body,
-            (SELECT json_group_array(body) FROM
+            (SELECT group_concat(body, char(10, 10)) FROM
                 (SELECT body FROM replies WHERE outbox_id = o.id AND state = 'sent' AND kind = 'answer'
                   ORDER BY part)) AS answer
        FROM outbox o WHERE user_id = u.id AND state IN ('done', 'failed'){{decided}}
