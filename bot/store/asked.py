@@ -21,8 +21,8 @@ def asked(db: sqlite3.Connection, at: dict[str, Any], id_: int, openai: OpenAI) 
     if row is None:
         raise NotFound(f"there is no message {id_}")
     text, user_id, number, name, quoted, until = row
-    values = {"id": id_, "user": user_id, "until": until, "messages": openai.history_messages}
-    bounds = openai.history_messages, openai.history_characters
+    bounds = most, _ = openai.history_messages, openai.history_characters
+    values = {"id": id_, "user": user_id, "until": until, "messages": most, "rows": most}
     heard, written = map(json.loads, db.execute(SQL["history"], values).fetchone())
     return {
         "user_id": f"u{user_id}",

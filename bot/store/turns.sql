@@ -5,7 +5,7 @@ json((SELECT json_group_array(json_array(id, finished_at, body, answer)) FROM
                 (SELECT body FROM replies WHERE outbox_id = o.id AND state = 'sent' AND kind = 'answer'
                   ORDER BY part)) AS answer
        FROM outbox o WHERE user_id = u.id AND state IN ('done', 'failed'){{decided}}
-      ORDER BY finished_at DESC, id DESC LIMIT :messages))),
+      ORDER BY finished_at DESC, id DESC LIMIT :rows))),
 json((SELECT json_group_array(json_array(planned_at, body)) FROM
     (SELECT planned_at, body FROM replies WHERE user_id = u.id AND kind = 'human' AND state = 'sent'{{written}}
       ORDER BY planned_at DESC, id DESC LIMIT :messages)))

@@ -1,5 +1,7 @@
 """What the model reads of a conversation."""
 
+import asyncio
+
 from bot.domain import Cancelled, Done, Failed, Operator, Retry
 from tests.store.desk import Desk, message
 
@@ -100,6 +102,20 @@ async def test_the_newest_are_taken_within_both_bounds(desk: Desk) -> None:
         assert await desk.history(ANA, count) == (newest[-count:] if count else [])
     for characters, count in ((3, 0), (4, 1), (8, 2), (9, 2), (10, 3), (12, 4), (15, 4), (16, 5), (20, 6)):
         assert await desk.history(ANA, 20, characters) == (newest[-count:] if count else [])
+
+
+async def test_messages_without_an_answer_count_as_one_utterance(desk: Desk) -> None:
+    """So many are read as there are bounds for, whoever else's turn reads with them and has answers alone."""
+    said: dict[str, list[tuple[str, str]]] = {ANA: [], BEN: []}
+    for n in range(16):
+        for who, fails in ((ANA, n % 3 < 2), (BEN, False)):
+            await desk.say(who, f"{who} {n}")
+            lease = await desk.lease()
+            await (desk.settle(lease, Failed("bad")) if fails else desk.serve(lease, f"a{n}"))
+            said[who] += [("user", f"{who} {n}"), *([] if fails else [("assistant", f"a{n}")])]
+    for count in range(1, 25):
+        for who, newest in zip(said, await asyncio.gather(*(desk.history(who, count) for who in said)), strict=True):
+            assert newest == said[who][-count:]
 
 
 async def test_everybody_has_a_conversation_of_their_own(desk: Desk) -> None:
