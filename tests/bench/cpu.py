@@ -19,7 +19,7 @@ from tests.bench.bare import bare
 from tests.bench.figures import Figure, at_most
 from tests.bench.order import check_file
 
-ROUNDS, MESSAGES, USERS = 12, 500, 125  # the machine's speed changes by the second: short ones, in turn
+ROUNDS, MESSAGES, USERS = 12, 1000, 250  # the machine's speed changes by the second: short ones, in turn
 WARM_UP = 250  # whole bursts, as all of them
 PATIENCE_SECONDS = 120.0
 READ = "SELECT count(*) FROM replies WHERE delivery = 'read'"
