@@ -177,12 +177,14 @@ async def test_a_one_part_answer_takes_four_commits(world: World, commits: list[
 
 
 async def test_an_idle_daemon_commits_nothing(world: World, commits: list[int]) -> None:
-    """It looks at the queue every second without writing."""
+    """It looks at the queue every second without writing; a start prunes once, a minute is noted at its end."""
     async with world.running():
-        before = len(commits)
-        looks = len(world.lines)
-        await asyncio.sleep(1.1)
-    assert commits[before:] == []
+        looks, seconds = len(world.lines), list[list[int]]()
+        while len(seconds) < 3 and [] not in seconds:
+            before = len(commits)
+            await asyncio.sleep(1.1)
+            seconds.append(commits[before:])
+    assert [] in seconds
     assert world.lines[looks:] == world.logged("draining")
 
 
