@@ -146,8 +146,8 @@ class People:
         """Take a recycled number from who had it before; they are reached by their id alone."""
         self.forget()
         self._db.execute("DELETE FROM user_ids WHERE user_id = ? AND id = ?", (user.id, phone))
-        if user.phone == phone:
-            self._db.execute("UPDATE users SET phone = NULL WHERE id = ?", (user.id,))
+        theirs = "phone = ?2 AND (id = ?1 OR merging_into = ?1)"  # a merge that waits would bring it back
+        self._db.execute(f"UPDATE users SET phone = NULL WHERE {theirs}", (user.id, phone))
 
 
 def merge(db: sqlite3.Connection, *, loser: int, winner: int) -> None:

@@ -333,7 +333,9 @@ class Expected:
         """Somebody else has their number now."""
         if self.ids.get(phone or "") is who:
             del self.ids[phone or ""]
-        who.phone = None if who.phone == phone else who.phone
+        for one in self.people:  # who is about to become them had it, too
+            if who in (one, one.becomes) and one.phone == phone:
+                one.phone = None
 
     def merge(self, loser: Person, winner: Person) -> None:
         """Two are one: at once, or as soon as at most one of them is being answered."""

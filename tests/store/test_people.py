@@ -122,6 +122,21 @@ async def test_a_recycled_number_meets_no_strangers_history(desk: Desk) -> None:
     assert await goes_to(desk) == Identity(None, ID)
 
 
+async def test_a_number_that_is_recycled_while_two_become_one_does_not_come_back(desk: Desk) -> None:
+    """They do so when their answers have ended; whoever had the number alone takes it nowhere."""
+    await say(desk, Identity(PHONE, None), "by phone")
+    await say(desk, Identity(None, ID), "by id")
+    leases = await desk.claim()
+    await say(desk, BOTH, "both", 10)
+    await say(desk, Identity(PHONE, OTHER_ID), "a stranger", 20)
+    for lease in leases:
+        await desk.serve(lease, "answer")
+    assert (await desk.look(ID))["user"]["phone"] is None
+    await say(desk, Identity(OTHER_PHONE, ID), "late", 5)
+    new, holder = await known(desk, OTHER_ID, PHONE)
+    assert new == holder
+
+
 async def test_a_recycled_number_moves_to_a_person_known_already(desk: Desk) -> None:
     """The new owner wrote before, by their id or from another phone."""
     await say(desk, BOTH, "secret")
