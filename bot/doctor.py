@@ -53,12 +53,8 @@ def _mends(path: Path, database: Path, instructions: Path) -> Iterator[str]:
     """Yield what others could read or change, and what the owner of the database's folder could not, with remedies."""
     secret = (*path.parent.glob("*.env"), *path.parent.glob("credentials/*"))
     private = tuple(database.parent.glob(f"{database.name}*"))
-    for file, bits in {
-        path: 0o002,
-        path.parent: 0o002,
-        **dict.fromkeys(secret, 0o007),
-        **dict.fromkeys(private, 0o077),
-    }.items():
+    shut = {path: 0o002, path.parent: 0o002} | dict.fromkeys(secret, 0o007) | dict.fromkeys(private, 0o077)
+    for file, bits in shut.items():
         if file.stat().st_mode & bits and file.parent.stat().st_mode & (0o001 | bits & 0o010):  # let in by the folder
             yield f"{file} is open to others: chmod {'o-w' if bits == 0o002 else 'go='} {file}"
     owners, folder, who = {file.stat().st_uid for file in private}, database.parent, database.parent.stat()

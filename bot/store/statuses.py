@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
@@ -84,7 +84,7 @@ class _Reply:
             self.delivery = status.delivery
 
 
-_CHANGING = ("id", "state", "wamid", "duplicates", "delivery", "error", "sent_at")
+_CHANGING = [field.name for field in fields(_Reply)[:7]]
 _BY_ID = "json_each(?) CROSS JOIN replies r ON r.id = value"
 
 

@@ -115,9 +115,13 @@ class Store:
 
     async def signing_key(self) -> str:
         """Return what sign-in cookies are signed with beside the token; made where there is none."""
-        key = "coalesce(nullif(signing_key, ''), lower(hex(randomblob(32))))"
-        keep = f"UPDATE control SET signing_key = {key} RETURNING signing_key"
-        return await self._db.keep(lambda db: str(db.execute(keep).fetchone()[0]))
+
+        def work(db: sqlite3.Connection) -> str:
+            missing = "WHERE coalesce(signing_key, '') = ''"
+            db.execute(f"UPDATE control SET signing_key = lower(hex(randomblob(32))) {missing}")
+            return str(db.execute("SELECT signing_key FROM control").fetchone()[0])
+
+        return await self._db.keep(work)
 
     async def adopt(self) -> int:
         """Take over what a dead process left leased; return how many rows."""

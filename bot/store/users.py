@@ -130,7 +130,7 @@ class People:
         bsuid = who.bsuid if who.bsuid and (replace or user.bsuid is None) else user.bsuid
         name = who.name or user.name
         for known_as, current in ((who.phone, user.phone), (who.bsuid, user.bsuid)):
-            if known_as and (known_as != current or self._known.get(known_as) is not user):
+            if known_as and (known_as != current or self._find(known_as) is None):
                 self._known[known_as] = user
                 self._db.execute(SQL["bind"], (known_as, user.id, now))
         if (phone, bsuid, name) != (user.phone, user.bsuid, user.name):

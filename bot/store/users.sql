@@ -5,7 +5,6 @@ SELECT 1 + max(last_user, coalesce((SELECT max(id) FROM users), 0)), ?, ?, ?, ? 
 -- name: bind
 INSERT INTO user_ids (id, user_id, linked_at) VALUES (?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, linked_at = excluded.linked_at
- WHERE user_id <> excluded.user_id
 
 -- name: mergeable
 SELECT u.id, u.merging_into FROM users u WHERE u.merging_into IS NOT NULL

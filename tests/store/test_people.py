@@ -1,12 +1,14 @@
 """One person, one queue, one history: phones, business-scoped ids, linking, recycled numbers, changes of id."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
 from bot.domain import Identity
 from bot.errors import NotFound
 from tests.store.desk import Desk, Person, message
+from tests.store.sqlite.terminal import rows
 
 PHONE, OTHER_PHONE = "5215550001", "5215550002"
 ID, OTHER_ID = "MX.one", "MX.two"
@@ -135,6 +137,15 @@ async def test_a_number_that_is_recycled_while_two_become_one_does_not_come_back
     await say(desk, Identity(OTHER_PHONE, ID), "late", 5)
     new, holder = await known(desk, OTHER_ID, PHONE)
     assert new == holder
+
+
+async def test_a_late_message_links_nothing_anew(desk: Desk, path: Path) -> None:
+    """It names the id alone; the phone that its person has is theirs since they wrote by it."""
+    await say(desk, BOTH, "first", 20)
+    linked = rows(path, "SELECT id, user_id, linked_at FROM user_ids ORDER BY id")
+    desk.tick(60)
+    await say(desk, Identity(None, ID), "sent before", 5)
+    assert rows(path, "SELECT id, user_id, linked_at FROM user_ids ORDER BY id") == linked
 
 
 async def test_a_recycled_number_moves_to_a_person_known_already(desk: Desk) -> None:
