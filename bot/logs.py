@@ -60,7 +60,8 @@ def configure(
     def note(line: str) -> None:  # many lines together: at each write the store's threads and we wait for each other
         waiting.append(f"{line}\n")
         try:
-            asyncio.get_running_loop().call_soon(write)
+            if len(waiting) == 1:  # the others go with the first
+                asyncio.get_running_loop().call_soon(write)
         except RuntimeError:  # none runs
             write()
 
