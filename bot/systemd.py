@@ -12,8 +12,6 @@ from bot.errors import StartError
 
 SECTIONS = {"public": "SERVER", "admin": "ADMIN"}  # of bot.toml, by the FileDescriptorName= of the socket unit
 
-PATIENCE_SECONDS = 0.05  # nothing else happens meanwhile
-
 
 def notify(state: str) -> None:
     """Send e.g. `READY=1` to the service manager; does nothing where there is none."""
@@ -24,7 +22,7 @@ def notify(state: str) -> None:
         contextlib.suppress(OSError),  # a manager that doesn't listen, or has stopped reading, must not stop the work
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection,
     ):
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(0.05)  # nothing else happens meanwhile
         connection.connect("\0" + address[1:] if address.startswith("@") else address)
         connection.sendall(state.encode())
 
