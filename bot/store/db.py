@@ -62,10 +62,7 @@ class Database:
                 opened.append(await _connect(path, query_only=query_only))
                 stack.push_async_callback(opened[-1].close)  # should the next one fail: leave no thread behind
             stack.pop_all()
-        database = cls(path, committed, *opened)
-        # So many steps of SQLite's machine between two looks at the clock: well under a millisecond.
-        await database._looker.set_progress_handler(database._gives_up, 2000)
-        return database
+        return cls(path, committed, *opened)
 
     def _gives_up(self) -> bool:
         return self._closing or time.monotonic() > self._look_until
@@ -122,6 +119,8 @@ class Database:
             if done.cancelled():
                 return cast(T, None)  # whoever asked has gone
             self._look_until = time.monotonic() + LOOK_SECONDS
+            # So many steps of SQLite's machine between two looks at the clock: well under a millisecond.
+            db.set_progress_handler(self._gives_up, 2000)
             try:
                 return work(db)
             except sqlite3.OperationalError as error:

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +131,26 @@ async def test_an_opening_that_fails_leaves_no_thread(path: Path, monkeypatch: p
     monkeypatch.setattr(db, "_connect", only_once)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         await Database.open(path)
+    await no_more_threads_than(before)
+
+
+async def test_an_opening_that_is_cut_off_leaves_no_thread(path: Path) -> None:
+    """Whenever a SIGTERM comes while the daemon starts."""
+    before, whole = threading.active_count(), 0
+    for microseconds in range(0, 20_000, 50):
+        opening = asyncio.create_task(Database.open(path))
+        asyncio.get_running_loop().call_later(microseconds / 1e6, opening.cancel)
+        with suppress(asyncio.CancelledError):
+            await (await opening).close()
+            whole += 1
+        if whole >= 20:
+            break
+    assert whole
+    await no_more_threads_than(before)
+
+
+async def no_more_threads_than(before: int) -> None:
+    """Wait until those that were started meanwhile have ended."""
     async with asyncio.timeout(5):
         while threading.active_count() > before:
             await asyncio.sleep(0.01)
