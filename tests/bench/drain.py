@@ -1,6 +1,7 @@
 """Turns a second through the real scheduler and store, with nothing outside to wait for."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from statistics import median
 from bot import logs
 from bot.bell import Bell
 from bot.clock import Clock
+from bot.daemon import GARBAGE
 from bot.domain import Done, Lease, Outcome, Receipt
 from bot.metrics import Metrics
 from bot.scheduler import Scheduler
@@ -42,6 +44,8 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
     logs.configure()
     rounds, large = (1, (100_000, 10_000)) if quick else (ROUNDS, LARGE)
     asyncio.run(rig.fill(folder / "large.db", *large))
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)  # as the daemon does
     few: list[Drained] = []
     many: list[Drained] = []
     answered: list[Drained] = []
