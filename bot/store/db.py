@@ -25,7 +25,8 @@ A = TypeVar("A")
 Bulk = Callable[[sqlite3.Connection, list[A]], Sequence[T | Exception]]
 Ran = Callable[[int, float], None]  # how many calls a transaction served, and its seconds
 
-IDLE_SECONDS = 0.003  # after such a pause the writer commits half of what waits first
+IDLE_SECONDS = 0.003  # after such a pause the writer commits half of what waits first…
+MANY = 8  # … where that many calls wait: few may belong together, as a message and its claim do
 GATHER_TURNS = 8  # of a busy loop, at most, before a batch begins
 BUSY_SECONDS = 0.0001  # a turn of the loop that takes longer had other work
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
@@ -199,7 +200,8 @@ class _Lane:
             halve = now() - idle_since > self._halve_after
             while self._jobs:
                 await _gather(now)
-                batch = [self._jobs.popleft() for _ in range(-(-len(self._jobs) // (1 + halve)))]
+                some = 2 if halve and len(self._jobs) > MANY else 1
+                batch = [self._jobs.popleft() for _ in range(len(self._jobs) // some)]
                 halve, began = False, now()
                 if self.trouble and self._verb == "write":
                     batch.append(Job(each, touch, asyncio.Future(), 0.0))

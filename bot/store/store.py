@@ -43,6 +43,7 @@ class Store:
         self._overtaken = statuses.Overtaken()
         # Made once for all callers that gathered; see Database.write_together.
         self._append_all = lambda db, batches: inbox.append(db, batches, self._door, clock.now(), self._overtaken)
+        self._claim_all = lambda db, frees: [claims.claim(db, free, clock.now(), self._budget) for free in frees]
         self._plan_all = lambda db, plans: replies.plan(db, plans, self._pair_limit, clock.now())
         self._standings = lambda db, asked: turns.standings(db, asked, clock.now())
         self.broken = database.broken  # done when the file can't be used any more, with the sentence that says why
@@ -141,8 +142,7 @@ class Store:
 
     async def claim(self, free: int) -> tuple[Sequence[Lease], datetime | None]:
         """Lease up to `free` heads of line; when there are fewer, also say when the next one gets ready."""
-        now = self._clock.now()
-        leases, following = await self._db.keep(lambda db: claims.claim(db, free, now, self._budget))
+        leases, following = await self._db.keep_together(self._claim_all, free)
         return leases, moment_of(following)
 
     async def settle(self, lease: Lease, outcome: Outcome, *, claim: bool) -> Lease | None:

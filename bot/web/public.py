@@ -75,6 +75,8 @@ class _Webhook:
             if not signature.valid(secret, body, request.headers.get("X-Hub-Signature-256")):
                 raise web.HTTPUnauthorized(reason="missing or wrong X-Hub-Signature-256")
             batch = translate(parse(body), phone_number_id=number, waba_id=self.whatsapp.waba_id)
+            if batch.messages:  # the claim that this wakes comes behind them, as a rule in the same transaction
+                self.bell.ring()
             appended = await self.store.append(batch)
         except web.HTTPException as error:
             return self._refuse(started, error.status, error.reason)
@@ -87,8 +89,6 @@ class _Webhook:
             log.error("webhook failed", error=type(error).__name__, trace=format_tb(error.__traceback__))
             return self._refuse(started, 503, "this went wrong inside")
         self.metrics.webhook(batch, appended.known)
-        if appended.new:  # the end of a doubt, which a status may bring, is found at the next look
-            self.bell.ring()
         for remark in batch.remarks:
             log.warning("webhook remark", remark=remark)
         users = [f"u{user_id}" for user_id in appended.users[:MOST_USERS_IN_A_LINE]]

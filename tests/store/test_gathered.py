@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Answer, Batch, Done, Identity, Released, Status
+from bot.domain import Answer, Batch, Done, Identity, Receipt, Released, Status
 from bot.store import db as store_db
 from bot.store.db import Database
 from bot.store.inbox import Door
@@ -152,6 +152,13 @@ async def test_an_apology_that_is_not_planned_still_tells_that_the_service_works
     assert await desk.store.insights.circuits() == []
 
 
+async def test_a_claim_finds_what_was_handed_over_before_it(desk: Desk) -> None:
+    """Whatever else shares their transaction: a webhook rings before its messages are stored."""
+    one_of_its_own, arrived = desk.store.record_sent(Receipt(1, "wamid.1")), Batch(messages=(message(PHONE, "hi"),))
+    _, _, (leases, _) = await asyncio.gather(one_of_its_own, desk.store.append(arrived), desk.store.claim(1))
+    assert [lease.messages[0].body for lease in leases] == ["hi"]
+
+
 class Batches:
     """Writes whose batches are counted."""
 
@@ -178,14 +185,14 @@ async def batches(folder: Path) -> AsyncIterator[Batches]:
         await database.close()
 
 
-@pytest.mark.parametrize(("idle_seconds", "sizes"), [(-1, [5, 4]), (inf, [9])])
-async def test_after_a_pause_half_is_committed_first(
+@pytest.mark.parametrize(("idle_seconds", "sizes"), [(-1, [4, 5]), (-1, [8]), (inf, [9])])
+async def test_after_a_pause_half_of_many_is_committed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_seconds: float, sizes: list[int]
 ) -> None:
     """So turns of one length don't stay in step; without a pause there is nothing to gain by a second commit."""
     monkeypatch.setattr(store_db, "IDLE_SECONDS", idle_seconds)
     async with batches(tmp_path) as counted:
-        assert await asyncio.gather(*map(counted.write, range(9))) == list(range(9))
+        assert await asyncio.gather(*map(counted.write, range(sum(sizes)))) == list(range(sum(sizes)))
     assert counted.sizes == sizes
 
 
