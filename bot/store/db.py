@@ -25,8 +25,8 @@ A = TypeVar("A")
 Bulk = Callable[[sqlite3.Connection, list[A]], Sequence[T | Exception]]
 Ran = Callable[[int, float], None]  # how many calls a transaction served, and its seconds
 
-IDLE_SECONDS = 0.003  # after such a pause the writer commits half of what waits first…
-MANY = 8  # … where that many calls wait: few may belong together, as a message and its claim do
+IDLE_SECONDS = 0.001  # where the loop slept so long the writer commits half of what waits first…
+MANY = 24  # … if more calls wait: fewer are quick, and may belong together, as a message and its claim do
 GATHER_TURNS = 8  # of a busy loop, at most, before a batch begins
 BUSY_SECONDS = 0.0001  # a turn of the loop that takes longer had other work
 BUSY_MS = 250  # how long one try waits for another process's write lock; the batch is tried again and again
@@ -193,11 +193,11 @@ class _Lane:
     async def _loop(self) -> None:
         now = asyncio.get_running_loop().time
         while True:
-            idle_since = now()
+            idle_since, worked = now(), time.thread_time()
             await self._wake.wait()
             self._wake.clear()
             # Turns that ended together would be committed together, and again, and nothing be worked on meanwhile.
-            halve = now() - idle_since > self._halve_after
+            halve = now() - idle_since - (time.thread_time() - worked) > self._halve_after
             while self._jobs:
                 await _gather(now)
                 some = 2 if halve and len(self._jobs) > MANY else 1

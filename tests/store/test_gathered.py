@@ -185,7 +185,7 @@ async def batches(folder: Path) -> AsyncIterator[Batches]:
         await database.close()
 
 
-@pytest.mark.parametrize(("idle_seconds", "sizes"), [(-1, [4, 5]), (-1, [8]), (inf, [9])])
+@pytest.mark.parametrize(("idle_seconds", "sizes"), [(-1, [12, 13]), (-1, [24]), (inf, [25])])
 async def test_after_a_pause_half_of_many_is_committed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_seconds: float, sizes: list[int]
 ) -> None:
