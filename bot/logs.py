@@ -47,21 +47,20 @@ def configure(
         encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
         processors.append(lambda _logger, level, event: (f"<{PRIORITIES[level]}>" if journal else "") + encode(event))
 
-    waiting: deque[str] = deque()
+    held: deque[str] = deque()
 
     def write() -> None:  # what can't be written is dropped: a full disk must not stop the work
-        with suppress(OSError, ValueError, IndexError):  # the stream is closed; another thread was faster
-            print("".join(waiting.popleft() for _ in range(len(waiting))), end="", file=stream, flush=True)
+        with suppress(OSError, ValueError, IndexError):  # the stream is closed; an earlier write took them all along
+            print(held.popleft() + "".join(held.popleft() for _ in range(len(held))), end="", file=stream, flush=True)
 
     def tell(line: str) -> None:  # what went wrong at once, should we hang or die
-        waiting.append(f"{line}\n")
+        held.append(f"{line}\n")
         write()
 
     def note(line: str) -> None:  # many lines together: at each write the store's threads and we wait for each other
-        waiting.append(f"{line}\n")
+        held.append(f"{line}\n")
         try:
-            if len(waiting) == 1:  # the others go with the first
-                asyncio.get_running_loop().call_soon(write)
+            asyncio.get_running_loop().call_soon(write)
         except RuntimeError:  # none runs
             write()
 

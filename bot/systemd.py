@@ -14,7 +14,10 @@ SECTIONS = {"public": "SERVER", "admin": "ADMIN"}  # of bot.toml, by the FileDes
 
 
 def notify(state: str) -> None:
-    """Send e.g. `READY=1` to the service manager; does nothing where there is none."""
+    """Send e.g. `READY=1` to the service manager; does nothing where there is none.
+
+    One that doesn't read is waited for a little, as nothing else happens meanwhile: longer with what is told only once.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -22,7 +25,7 @@ def notify(state: str) -> None:
         contextlib.suppress(OSError),  # a manager that doesn't listen, or has stopped reading, must not stop the work
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection,
     ):
-        connection.settimeout(0.05)  # nothing else happens meanwhile
+        connection.settimeout(0.05 if state.startswith(("STATUS", "WATCHDOG")) else 2.0)
         connection.connect("\0" + address[1:] if address.startswith("@") else address)
         connection.sendall(state.encode())
 

@@ -60,8 +60,10 @@ def _follow_clock(db: sqlite3.Connection, now: datetime) -> None:
 def claim(db: sqlite3.Connection, free: int, now: datetime, budget: Budget) -> tuple[list[Lease], str | None]:
     """Lease the heads of up to `free` users, longest ready first; if there are fewer, say when one gets ready."""
     token = stamp(now)
+    if free < 1:
+        return [], None
     paused, open_, suspect = db.execute(SQL["gate"], (token,)).fetchone()
-    if paused or free < 1:
+    if paused:
         return [], None
     values = {"now": token, "free": free, "suspect": suspect}
     rows, probes = _next(db, values, json.loads(open_), may_ask=not budget.spent(db, now))

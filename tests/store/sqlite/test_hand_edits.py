@@ -269,3 +269,14 @@ async def test_the_id_of_a_person_who_was_deleted_is_given_to_nobody(desk: Desk,
     by_hand(path, f"DELETE FROM users WHERE id = {ben}")
     await desk.say("5215550003", "c")
     assert await desk.id_of("5215550003") > ben
+
+
+async def test_what_ended_is_stored_though_nothing_can_be_claimed(desk: Desk, path: Path) -> None:
+    """Without the row of `control` nobody can say who is next; a turn under way must not stay leased for it."""
+    await desk.say(ANA, "a", "b")
+    lease = await desk.lease()
+    by_hand(path, "DELETE FROM control")
+    with pytest.raises(TypeError):
+        await desk.store.settle(lease, Done(), claim=True)
+    await desk.settle(lease, Done())
+    assert rows(path, "SELECT state FROM outbox WHERE body = 'a'") == [("done",)]
