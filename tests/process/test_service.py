@@ -1,5 +1,6 @@
 """What a service manager sees: READY and STOPPING, little memory; and an installation that is no checkout."""
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -48,7 +49,8 @@ async def test_a_service_manager_that_stops_reading_stops_nothing(
     """Its socket takes some datagrams, then whoever sends waits for it; nobody is to wait for that."""
     process = await bot.start(env={"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "200000"})
     fill(manager.getsockname())
-    await emu.say("34600111222", "hola")
+    async with asyncio.timeout(10):
+        await emu.say("34600111222", "hola")
     await until(lambda: bot.states() == {"hola": "done"})
     assert await process.stop() == 0
 
