@@ -141,7 +141,10 @@ class Store:
         return await self._db.keep(mark)
 
     async def claim(self, free: int) -> tuple[Sequence[Lease], datetime | None]:
-        """Lease up to `free` heads of line; when there are fewer, also say when the next one gets ready."""
+        """Lease up to `free` heads of line; when there are fewer, also say when the next one gets ready.
+
+        A bulk of its own: whatever shares its transaction, what was appended before it is found.
+        """
         leases, following = await self._db.keep_together(self._claim_all, free)
         return leases, moment_of(following)
 

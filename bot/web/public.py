@@ -75,7 +75,9 @@ class _Webhook:
             if not signature.valid(secret, body, request.headers.get("X-Hub-Signature-256")):
                 raise web.HTTPUnauthorized(reason="missing or wrong X-Hub-Signature-256")
             batch = translate(parse(body), phone_number_id=number, waba_id=self.whatsapp.waba_id)
-            if batch.messages:  # the claim that this wakes comes behind them, as a rule in the same transaction
+            # The claim that this wakes comes behind them, as a rule in the same transaction. The end of a doubt, which
+            # a status may bring, is found at the next look.
+            if batch.messages:
                 self.bell.ring()
             appended = await self.store.append(batch)
         except web.HTTPException as error:
